@@ -252,7 +252,13 @@ def _dict_part(pairs: list[tuple[str, object]], at: int) -> Part:
     if kind not in KINDS:
         raise TemplateError(f"unknown kind of part {kind!r} at character {at}", at=at)
     attributes = {key: item for key, item in pairs if key in _ATTRIBUTES}
-    for key, types in (("length", int), ("token_type", int), ("position", int), ("hidden_size", int), ("soft_id", int)):
+    for key, types in (
+        ("length", int),
+        ("token_type", int),
+        ("position", int),
+        ("hidden_size", int),
+        ("soft_id", int),
+    ):
         item = attributes.get(key)
         if item is not None and (not isinstance(item, types) or isinstance(item, bool) or item < 0):
             raise TemplateError(f"{key} at character {at} is not a number: {item!r}", at=at)
@@ -266,7 +272,9 @@ def _dict_part(pairs: list[tuple[str, object]], at: int) -> Part:
         raise TemplateError(f"the value of {kind!r} at character {at} is not a string: {value!r}", at=at)
     if kind == "text":
         if value not in _TEXT_NAMES:
-            raise TemplateError(f"unknown text {value!r} at character {at}; text_a and text_b are known", at=at)
+            raise TemplateError(
+                f"unknown text {value!r} at character {at}; text_a and text_b are known", at=at
+            )
         value = _TEXT_NAMES[value]
     if kind == "soft" and not value and attributes.get("length") is None:
         attributes["length"] = 1

@@ -1,0 +1,24 @@
+"""Projects, labels and label words, prompts, texts, annotations, jobs and what they leave behind."""
+
+from labeling.models.annotations import Annotation
+from labeling.models.imports import ImportBatch
+from labeling.models.jobs import Job, JobEvent
+from labeling.models.labels import Label, LabelWord, PromptTemplate
+from labeling.models.predictions import Prediction
+from labeling.models.projects import Invitation, Membership, Project
+from labeling.models.texts import Example
+
+__all__ = [
+    "Annotation",
+    "Example",
+    "ImportBatch",
+    "Invitation",
+    "Job",
+    "JobEvent",
+    "Label",
+    "LabelWord",
+    "Membership",
+    "Prediction",
+    "Project",
+    "PromptTemplate",
+]

@@ -1,0 +1,67 @@
+"""Decisions about texts: appended, never changed."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from labeling.models.labels import Label
+from labeling.models.projects import Project
+from labeling.models.texts import Example
+
+
+class Action(models.TextChoices):
+    LABEL = "label"
+    SKIP = "skip"
+    CLEAR = "clear"
+    UNDO = "undo"
+    FLAG = "flag"
+    UNFLAG = "unflag"
+
+
+class Source(models.TextChoices):
+    BLIND = "blind"  # decided without seeing a model's answer
+    SUGGESTION = "suggestion"  # decided with a model's answer in view
+    REVIEW = "review"  # changed from a list of results
+    IMPORT = "import"  # came with the file
+    BULK = "bulk"
+
+
+class Annotation(models.Model):
+    """One decision. `client_id` is made by the page, so that sending it again changes nothing."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="annotations")
+    example = models.ForeignKey(Example, on_delete=models.CASCADE, related_name="annotations")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="annotations"
+    )
+    action = models.CharField(max_length=6, choices=Action.choices)
+    label = models.ForeignKey(Label, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    previous_label = models.ForeignKey(
+        Label, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    source = models.CharField(max_length=10, choices=Source.choices, default=Source.BLIND)
+    client_id = models.UUIDField(null=True, blank=True)
+    undoes = models.OneToOneField(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="undone_by"
+    )
+    reason = models.CharField(max_length=200, blank=True)
+    seconds = models.FloatField(null=True, blank=True, help_text="time on the page before deciding")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "client_id"], name="annotation_client_id_unique"),
+            models.CheckConstraint(
+                condition=~models.Q(action="label") | models.Q(label__isnull=False),
+                name="label_action_has_label",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["example", "id"], name="annotation_example"),
+            models.Index(fields=["project", "user", "-id"], name="annotation_user_recent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.label_id or ''} #{self.example_id}"

@@ -1,0 +1,117 @@
+"""Projects, who belongs to them, and the single-use links by which people join."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Role(models.TextChoices):
+    """What a member may do; the table stands in `labeling.permissions`."""
+
+    OWNER = "owner", _("负责人")
+    REVIEWER = "reviewer", _("审核者")
+    ANNOTATOR = "annotator", _("标注者")
+    VIEWER = "viewer", _("查看者")
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def visible_to(self, user: Any) -> ProjectQuerySet:
+        """Projects that `user` is a member of. An administrator gets no more than that."""
+        return self.filter(memberships__user=user).distinct()
+
+
+class Project(models.Model):
+    """A question asked of many texts: one set of texts, labels, prompt and runs."""
+
+    name = models.CharField(max_length=120)
+    guidelines = models.TextField(blank=True, max_length=20_000)
+    dev_percent = models.PositiveSmallIntegerField(
+        default=20, validators=[MinValueValidator(0), MaxValueValidator(45)]
+    )
+    test_percent = models.PositiveSmallIntegerField(
+        default=20, validators=[MinValueValidator(0), MaxValueValidator(45)]
+    )
+    queue_order = models.CharField(max_length=12, default="random")
+    is_sample = models.BooleanField(default=False)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def role_of(self, user: Any) -> str | None:
+        """The role of `user` here, or None for a stranger."""
+        if not user.is_authenticated:
+            return None
+        return self.memberships.filter(user=user).values_list("role", flat=True).first()
+
+
+class Membership(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=12, choices=Role.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "user"], name="one_membership_per_person"),
+            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="membership_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.role}"
+
+
+class Invitation(models.Model):
+    """A link that lets one person join once. Only the hash of its secret is kept."""
+
+    LIFETIME = timedelta(days=7)
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=12, choices=Role.choices)
+    token_hash = models.CharField(max_length=64, unique=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    used_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.project} · {self.role}"
+
+    @staticmethod
+    def hash_of(token: str) -> str:
+        return hashlib.sha256(token.encode()).hexdigest()
+
+    @classmethod
+    def issue(cls, *, project: Project, role: str, created_by: Any) -> tuple[Invitation, str]:
+        """Store a new invitation; return it with the secret, which is never shown again."""
+        token = secrets.token_urlsafe(24)
+        invitation = cls.objects.create(
+            project=project,
+            role=role,
+            token_hash=cls.hash_of(token),
+            created_by=created_by,
+            expires_at=timezone.now() + cls.LIFETIME,
+        )
+        return invitation, token

@@ -1,0 +1,96 @@
+"""Texts. A text is unique in its project by the hash of its normalised form."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from labeling.models.labels import Label
+from labeling.models.projects import Project
+
+_SPACES = re.compile(r"\s+")
+
+
+class Split(models.TextChoices):
+    """Where a text may be used. Nothing chooses by `test`; `pool` texts become training texts when labelled."""
+
+    TRAIN = "train", _("训练集")
+    DEV = "dev", _("验证集")
+    TEST = "test", _("测试集")
+    POOL = "pool", _("未标注池")
+
+
+class Status(models.TextChoices):
+    OPEN = "open", _("待标注")
+    LABELLED = "labelled", _("已标注")
+    SKIPPED = "skipped", _("已跳过")
+
+
+def text_hash(text: str) -> bytes:
+    """16 bytes that are equal for texts that differ only in width, spacing or Unicode composition."""
+    normalised = _SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip()
+    return hashlib.sha256(normalised.encode()).digest()[:16]
+
+
+class ExampleQuerySet(models.QuerySet["Example"]):
+    def labelled(self) -> ExampleQuerySet:
+        return self.filter(label__isnull=False)
+
+    def unlabelled(self) -> ExampleQuerySet:
+        return self.filter(label__isnull=True)
+
+    def for_training(self) -> ExampleQuerySet:
+        """Labelled texts that a model may learn from: never dev, never test."""
+        return self.labelled().filter(split__in=[Split.TRAIN, Split.POOL])
+
+    def pool(self) -> ExampleQuerySet:
+        """Unlabelled texts that a model may see: never dev, never test."""
+        return self.unlabelled().filter(split__in=[Split.TRAIN, Split.POOL])
+
+
+class Example(models.Model):
+    """A text. `label` and `status` are derived from its annotations and kept here for the lists."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="examples")
+    text = models.TextField()
+    text_hash = models.BinaryField(max_length=16)
+    split = models.CharField(max_length=5, choices=Split.choices, default=Split.POOL)
+    status = models.CharField(max_length=8, choices=Status.choices, default=Status.OPEN)
+    label = models.ForeignKey(Label, on_delete=models.PROTECT, null=True, blank=True, related_name="examples")
+    flagged = models.BooleanField(default=False)
+    order = models.BigIntegerField(
+        default=0, help_text="random, fixed at import: the default order of the queue"
+    )
+    batch = models.ForeignKey(
+        "labeling.ImportBatch", on_delete=models.SET_NULL, null=True, blank=True, related_name="examples"
+    )
+    line = models.PositiveIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ExampleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "text_hash"], name="text_unique_in_project"),
+            models.CheckConstraint(condition=models.Q(split__in=Split.values), name="example_split_known"),
+            models.CheckConstraint(
+                condition=models.Q(status="labelled", label__isnull=False)
+                | (~models.Q(status="labelled") & models.Q(label__isnull=True)),
+                name="labelled_means_a_label",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["project", "status", "order", "id"], name="example_queue"),
+            models.Index(fields=["project", "split", "status", "id"], name="example_split_status"),
+            models.Index(fields=["project", "label", "id"], name="example_label"),
+            models.Index(fields=["project", "id"], name="example_keyset"),
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:40]

@@ -1,0 +1,5 @@
+"""Addresses of projects, texts, labels and labelling. Names are not namespaced: they are unique in the house."""
+
+from labeling.urls import labelling, labels, projects, texts
+
+urlpatterns = [*projects.urlpatterns, *texts.urlpatterns, *labels.urlpatterns, *labelling.urlpatterns]

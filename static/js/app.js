@@ -1,0 +1,68 @@
+// What every page needs: menus that close, toasts, dates in the reader's zone, confirmations, and errors of htmx.
+
+function toast(text, seconds = 6) {
+  const box = document.getElementById("toasts");
+  const note = document.createElement("div");
+  note.className = "toast";
+  note.textContent = text;
+  box.append(note);
+  setTimeout(() => note.remove(), seconds * 1000);
+}
+
+// <time datetime="…UTC…"> is shown in the reader's own zone.
+function localiseTimes(root) {
+  const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  for (const element of root.querySelectorAll("time[datetime]:not([data-local])")) {
+    const date = new Date(element.dateTime);
+    if (!Number.isNaN(date.getTime())) {
+      element.title = element.dateTime;
+      element.textContent = format.format(date);
+      element.dataset.local = "1";
+    }
+  }
+}
+
+document.addEventListener("DOMContentLoaded", () => localiseTimes(document));
+document.addEventListener("htmx:load", (event) => localiseTimes(event.detail.elt.parentNode || document));
+
+// A click elsewhere, or Escape, closes an open menu.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.removeAttribute("open");
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    for (const menu of document.querySelectorAll("details.menu[open]")) menu.removeAttribute("open");
+  }
+});
+
+// A form that loses something says so in data-confirm; a form is sent once, however often it is clicked.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const question = (event.submitter && event.submitter.dataset.confirm) || form.dataset.confirm;
+  if (question && !window.confirm(question)) {
+    event.preventDefault();
+    return;
+  }
+  if (form.method === "post" && !form.hasAttribute("hx-post") && !form.dataset.repeatable) {
+    if (form.dataset.sent) {
+      event.preventDefault();
+      return;
+    }
+    form.dataset.sent = "1";
+    setTimeout(() => delete form.dataset.sent, 4000);
+  }
+});
+
+// A request that failed is said where the eye is, with the server's own sentence when it has one.
+document.addEventListener("htmx:responseError", (event) => {
+  const words = document.body.dataset;
+  const answer = event.detail.xhr.getResponseHeader("X-Error");
+  toast(answer ? decodeURIComponent(answer) : words.failed || "请求没有成功，请重试。");
+});
+document.addEventListener("htmx:sendError", () => {
+  toast(document.body.dataset.offline || "连不上服务器，请检查它是否还在运行；页面上的内容没有丢。");
+});
+
+window.wanxing = { toast, localiseTimes };

@@ -1,0 +1,8 @@
+"""Runs, their evaluations, exports, file predictions, and the backbones an operator registered."""
+
+from training.models.backbones import RegisteredBackbone
+from training.models.exports import Export
+from training.models.predictions import FilePrediction
+from training.models.runs import Evaluation, TrainingRun
+
+__all__ = ["Evaluation", "Export", "FilePrediction", "RegisteredBackbone", "TrainingRun"]

@@ -1,0 +1,32 @@
+"""A file of texts sent through a model and given back with labels and probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+
+from labeling.models import Job, Project
+from training.models.runs import TrainingRun
+
+
+class FilePrediction(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="file_predictions")
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="file_predictions")
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="file_prediction")
+    filename = models.CharField(max_length=200, help_text="as the user named it; only ever shown")
+    options = models.JSONField(default=dict)
+    rows = models.BigIntegerField(default=0)
+    refused = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.filename
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.WANXING_HOME) / "predictions" / str(self.pk)

@@ -1,0 +1,512 @@
+"""Texts in, label probabilities out. Needs numpy, tokenizers, and onnxruntime or paddlepaddle.
+
+This file stands alone: it imports nothing of the project and travels in every bundle as `infer.py`.
+
+    python infer.py texts.txt                      prints  text<TAB>label<TAB>probability
+    python infer.py texts.csv --column title --output labelled.tsv
+    python infer.py texts.jsonl --output labelled.jsonl --threads 4
+    python infer.py --self-test
+
+    from infer import Classifier
+    model = Classifier.load(".")
+    print(model.predict(["一段文字"]))
+
+A model folder holds encoding.json, labels.json, calibration.json, tokenizer.json and a graph
+(onnx/model.onnx, or paddle/model.json with paddle/model.pdiparams). If it holds SHA256SUMS, every file named
+there is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+ENCODING_VERSION = 1
+GRAPHS = ("onnx/model.onnx", "model.onnx", "paddle/model.json", "model.json")
+TEXT_COLUMNS = ("text", "sentence", "content", "title", "文本", "内容", "标题", "正文")
+
+
+class RunnerError(ValueError):
+    """A file of the model or of the texts is missing, damaged or not understood; the message says which."""
+
+
+class TextEncoder:
+    """Token ids and their companions for a text, as encoding.json prescribes."""
+
+    def __init__(self, encoding: dict, tokenizer, max_length: int | None = None) -> None:
+        if encoding.get("version") != ENCODING_VERSION:
+            raise RunnerError(
+                f"encoding.json has version {encoding.get('version')!r}, not {ENCODING_VERSION}"
+            )
+        self.tokenizer = tokenizer
+        self.inputs: list[str] = encoding["inputs"]
+        self.views: list[list[dict]] = encoding["views"]
+        self.pad_id: int = encoding["pad_id"]
+        self.space_id: int | None = encoding.get("space_id")
+        self.n_masks: int = encoding.get("n_masks", 0)
+        self.max_length: int = min(max_length or encoding["max_length"], encoding["max_length"])
+        self.pairs = any(segment.get("text") == "b" for view in self.views for segment in view)
+
+    def rows(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
+        """One row a text and view: row = text * len(views) + view. Lists of equal length, mask_positions apart."""
+        tokens = [self._token_ids([well_formed(part) for part in self._parts(text)]) for text in texts]
+        return [self._row(view, parts) for parts in tokens for view in self.views]
+
+    def collate(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, np.ndarray]:
+        """int64 arrays [rows, longest], padded on the right; mask_positions [rows, n_masks]."""
+        longest = max((len(row["input_ids"]) for row in rows), default=0)
+        arrays = {}
+        for name in self.inputs:
+            if name == "mask_positions":
+                arrays[name] = np.array([row[name] for row in rows], dtype=np.int64).reshape(len(rows), -1)
+                continue
+            fill = self.pad_id if name == "input_ids" else 0
+            array = np.full((len(rows), longest), fill, dtype=np.int64)
+            for index, row in enumerate(rows):
+                array[index, : len(row[name])] = row[name]
+            arrays[name] = array
+        return arrays
+
+    def _parts(self, text: str) -> list[str]:
+        if not self.pairs:
+            return [text]
+        first, _, second = text.partition("\t")
+        return [first, second]
+
+    def _token_ids(self, parts: list[str]) -> list[list[int]]:
+        return [self.tokenizer.encode(part, add_special_tokens=False).ids if part else [] for part in parts]
+
+    def _row(self, view: list[dict], parts: list[list[int]]) -> dict[str, list[int]]:
+        pieces = [self._piece(segment, parts) for segment in view]
+        shrinkable = [
+            i for i, segment in enumerate(view) if "text" in segment and segment.get("truncate", True)
+        ]
+        taken = sum(len(piece) for i, piece in enumerate(pieces) if i not in shrinkable)
+        lengths = shared_lengths([len(pieces[i]) for i in shrinkable], max(0, self.max_length - taken))
+        for i, length in zip(shrinkable, lengths, strict=True):
+            pieces[i] = pieces[i][:length]
+        ids: list[int] = []
+        types: list[int] = []
+        positions: list[int] = []
+        masks: list[int] = []
+        position = 0
+        for segment, piece in zip(view, pieces, strict=True):
+            if segment.get("mask"):
+                masks.extend(range(len(ids), len(ids) + len(piece)))
+            position = segment.get("position", position)
+            ids += piece
+            types += [segment.get("type", 0)] * len(piece)
+            positions += range(position, position + len(piece))
+            position += len(piece)
+        return {
+            "input_ids": ids,
+            "token_type_ids": types,
+            "position_ids": positions,
+            "attention_mask": [1] * len(ids),
+            "mask_positions": masks,
+        }
+
+    def _piece(self, segment: dict, parts: list[list[int]]) -> list[int]:
+        if "text" not in segment:
+            return segment["ids"]
+        ids = parts[0 if segment["text"] == "a" else 1]
+        if segment.get("drop_space") and ids and ids[0] == self.space_id:
+            return ids[1:]
+        return ids
+
+
+def shared_lengths(lengths: list[int], budget: int) -> list[int]:
+    """Lengths that fit `budget` together: while too long, the longest loses one (the first when equal)."""
+    lengths = [min(length, budget) for length in lengths]
+    while sum(lengths) > budget:
+        lengths[lengths.index(max(lengths))] -= 1
+    return lengths
+
+
+def well_formed(text: str) -> str:
+    """`text` with half surrogate pairs, which no encoder accepts, replaced by U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def probabilities(logits: np.ndarray, calibration: dict, multi_label: bool) -> np.ndarray:
+    """float32 of the same shape as `logits` ([n, labels]): softmax, or sigmoid with `multi_label`."""
+    scores = logits.astype(np.float64) / float(calibration.get("temperature") or 1.0)
+    if multi_label:
+        return (0.5 * (1.0 + np.tanh(0.5 * scores))).astype(np.float32)
+    prior = calibration.get("prior")
+    if prior is not None:
+        scores = scores - np.log(np.maximum(np.asarray(prior, dtype=np.float64), 1e-12))
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
+    return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+class OnnxGraph:
+    """A graph run by ONNX Runtime."""
+
+    def __init__(self, path: Path, threads: int, providers: Sequence[str] | None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        chosen = list(providers or ["CPUExecutionProvider"])
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
+        except Exception as error:  # the runtime has a class of its own for each kind of failure
+            raise RunnerError(f"{path} cannot be loaded: {error}") from error
+        self.inputs = [value.name for value in self.session.get_inputs()]
+
+    def __call__(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        return self.session.run(None, {name: arrays[name] for name in self.inputs})[0]
+
+
+class PaddleGraph:
+    """A static graph run by Paddle Inference."""
+
+    def __init__(self, path: Path, threads: int, gpu_id: int | None, half: bool) -> None:
+        from paddle import inference
+
+        config = inference.Config(str(path), str(path.with_suffix(".pdiparams")))
+        config.disable_glog_info()
+        if gpu_id is None:
+            config.disable_gpu()
+            config.set_cpu_math_library_num_threads(threads)
+        else:
+            precision = inference.PrecisionType.Half if half else inference.PrecisionType.Float32
+            config.enable_use_gpu(256, gpu_id, precision)
+        self.predictor = inference.create_predictor(config)
+        self.inputs = self.predictor.get_input_names()
+
+    def __call__(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        for name in self.inputs:
+            self.predictor.get_input_handle(name).copy_from_cpu(arrays[name])
+        self.predictor.run()
+        return self.predictor.get_output_handle(self.predictor.get_output_names()[0]).copy_to_cpu()
+
+
+class Classifier:
+    """A trained model in a folder. `labels` are names in class-id order."""
+
+    def __init__(
+        self, encoder: TextEncoder, graph, labels: list[str], calibration: dict, multi_label: bool
+    ) -> None:
+        self.encoder = encoder
+        self.graph = graph
+        self.labels = labels
+        self.calibration = calibration
+        self.multi_label = multi_label
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+        *,
+        graph: str | Path | None = None,
+        max_length: int | None = None,
+        gpu_id: int | None = None,
+        half: bool = False,
+        verify: bool = True,
+    ) -> Classifier:
+        """The model in `folder`.
+
+        `threads`: 0 or None means the physical cores. `providers`: ONNX Runtime's, default CPU. `graph`: an
+        .onnx or a Paddle .json file, default the one in the folder. `max_length` can only shorten rows.
+        `gpu_id`, `half`: for Paddle graphs. Raises RunnerError.
+        """
+        folder = Path(folder)
+        if verify:
+            check_sums(folder)
+        encoding = read_json(folder / "encoding.json")
+        labels = [label["name"] for label in read_json(folder / "labels.json")]
+        calibration = read_json(folder / "calibration.json") if (folder / "calibration.json").exists() else {}
+        encoder = TextEncoder(encoding, read_tokenizer(folder / "tokenizer.json"), max_length)
+        path = Path(graph) if graph else find_graph(folder)
+        threads = threads or physical_cores()
+        if path.suffix == ".onnx":
+            loaded = OnnxGraph(path, threads, providers)
+        else:
+            loaded = PaddleGraph(path, threads, gpu_id, half)
+        return cls(encoder, loaded, labels, calibration, bool(encoding.get("multi_label")))
+
+    def predict_logits(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 32,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """(n_texts, n_labels) float32: the mean over the views of a text.
+
+        Texts of like length share a batch. `on_batch` hears the number of texts done; what it raises ends
+        the work. RunnerError when the graph gives a value that is not finite.
+        """
+        n_views = len(self.encoder.views)
+        logits = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
+        # Characters stand in for tokens, so that only a window of texts is held as token ids.
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            rows = self.encoder.rows([texts[index] for index in chosen])
+            scores = self.graph(self.encoder.collate(rows))
+            logits[chosen] = scores.reshape(len(chosen), n_views, -1).mean(axis=1)
+            if on_batch is not None:
+                on_batch(start + len(chosen))
+        if not np.isfinite(logits).all():
+            raise RunnerError(
+                "the model gives values that are not finite; it is damaged or was badly converted"
+            )
+        return logits
+
+    def predict_proba(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 32,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """(n_texts, n_labels) float32; rows sum to 1 unless the task is multi-label."""
+        logits = self.predict_logits(texts, batch_size=batch_size, on_batch=on_batch)
+        return probabilities(logits, self.calibration, self.multi_label)
+
+    def decide(self, proba: np.ndarray) -> list[list[int]]:
+        """Class ids given to each row of `proba`: one, or for multi-label those at or over their threshold."""
+        if not self.multi_label:
+            return [[int(index)] for index in proba.argmax(axis=1)]
+        thresholds = np.asarray(self.calibration.get("thresholds") or [0.5] * len(self.labels))
+        return [[int(index) for index in np.flatnonzero(row >= thresholds)] for row in proba]
+
+    def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[tuple[str, float]]:
+        """(label, probability) a text; labels of a multi-label task joined by commas, with their least."""
+        proba = self.predict_proba(texts, batch_size=batch_size)
+        return [
+            (",".join(self.labels[i] for i in ids), float(min((row[i] for i in ids), default=0.0)))
+            for row, ids in zip(proba, self.decide(proba), strict=True)
+        ]
+
+
+def read_json(path: Path):
+    """The JSON value in a file of the model."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunnerError(f"{path} cannot be read: {error}") from error
+
+
+def read_tokenizer(path: Path):
+    """The tokenizer in a tokenizer.json, without truncation and padding."""
+    # The library's threads do not survive a fork; the caller's own setting wins.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise RunnerError(f"{path} cannot be read: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def find_graph(folder: Path) -> Path:
+    """The graph in a model folder."""
+    for name in GRAPHS:
+        if (folder / name).is_file():
+            return folder / name
+    raise RunnerError(f"{folder} holds none of {', '.join(GRAPHS)}")
+
+
+def check_sums(folder: Path) -> None:
+    """Compares every file named in `folder/SHA256SUMS`, if there is one, with its checksum."""
+    sums = folder / "SHA256SUMS"
+    if not sums.is_file():
+        return
+    for line in sums.read_text(encoding="utf-8").splitlines():
+        expected, _, name = line.partition("  ")
+        try:
+            with (folder / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise RunnerError(f"{name} is missing: unpack the whole bundle again") from error
+        if found != expected:
+            raise RunnerError(f"{name} is damaged (its SHA-256 differs): unpack the bundle again")
+
+
+def physical_cores() -> int:
+    """Cores this process may use, a core with two hardware threads counted once."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores = set()
+    for index in allowed:
+        try:
+            siblings = Path(f"/sys/devices/system/cpu/cpu{index}/topology/thread_siblings_list")
+            cores.add(siblings.read_text(encoding="ascii"))
+        except OSError:
+            cores.add(str(index))
+    return max(1, len(cores))
+
+
+def decode(content: bytes, encoding: str | None = None) -> str:
+    """Text of a file: `encoding` if given, else by its BOM, else UTF-8, else GB18030."""
+    if encoding:
+        return content.decode(encoding)
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    for guess in ("utf-8-sig", "gb18030"):
+        try:
+            return content.decode(guess)
+        except UnicodeDecodeError:
+            continue
+    raise RunnerError("the file is neither UTF-8 nor GB18030 nor UTF-16: say which with --encoding")
+
+
+def read_texts(path: Path, column: str | None = None, encoding: str | None = None) -> list[str]:
+    """The texts of a .txt (one a line), .tsv, .csv or .jsonl file, in order; blank lines are left out.
+
+    `column`: name of the text's column or key, or its number from 1. Without it a known name is looked for
+    in the first line, and otherwise the first column holds the texts.
+    """
+    content = decode(path.read_bytes(), encoding)
+    suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".ndjson"):
+        return list(_texts_of_jsonl(content, column))
+    if suffix in (".csv", ".tsv"):
+        return list(_texts_of_table(content, column, "," if suffix == ".csv" else "\t"))
+    lines = (line.rstrip("\r") for line in content.split("\n"))
+    return [line for line in lines if line.strip()]
+
+
+def _texts_of_jsonl(content: str, column: str | None) -> Iterator[str]:
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise RunnerError(f"line {number} is no JSON: {error}") from error
+        if isinstance(value, dict):
+            keys = [column] if column else [name for name in TEXT_COLUMNS if name in value]
+            value = value.get(keys[0]) if keys else None
+        if not isinstance(value, str):
+            raise RunnerError(
+                f"line {number} has no text under {column or 'text'!r}: say which key with --column"
+            )
+        yield value
+
+
+def _texts_of_table(content: str, column: str | None, delimiter: str) -> Iterator[str]:
+    csv.field_size_limit(2**31 - 1)
+    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    rows = [
+        row
+        for row in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting)
+        if row
+    ]
+    if not rows:
+        return
+    header = [name.strip().lower() for name in rows[0]]
+    wanted = (
+        column.strip().lower() if column else next((name for name in TEXT_COLUMNS if name in header), None)
+    )
+    if wanted in header:
+        index, rows = header.index(wanted), rows[1:]
+    elif wanted is None:
+        index = 0
+    elif wanted.isdecimal() and int(wanted) >= 1:
+        index = int(wanted) - 1
+    else:
+        raise RunnerError(f"there is no column {column!r}; the first line has {', '.join(rows[0])}")
+    for number, row in enumerate(rows, start=1):
+        if index >= len(row):
+            raise RunnerError(f"row {number} has only {len(row)} columns")
+        if row[index].strip():
+            yield row[index]
+
+
+def write_predictions(
+    file: io.TextIOBase, as_json: bool, model: Classifier, texts: Sequence[str], proba: np.ndarray
+) -> None:
+    """A line a text: text, label, probability by tabs; or JSON with the probability of every label."""
+    for text, row, ids in zip(texts, proba, model.decide(proba), strict=True):
+        label = ",".join(model.labels[i] for i in ids)
+        if as_json:
+            by_label = dict(zip(model.labels, (float(value) for value in row), strict=True))
+            file.write(
+                json.dumps({"text": text, "label": label, "proba": by_label}, ensure_ascii=False) + "\n"
+            )
+        else:
+            flat = " ".join(well_formed(text).split())
+            file.write(f"{flat}\t{label}\t{min((row[i] for i in ids), default=0.0):.4f}\n")
+
+
+def self_test(model: Classifier, folder: Path) -> str:
+    """Compares the answers to selftest.json with the ones given when the bundle was made; says the result."""
+    expected = read_json(folder / "selftest.json")
+    wanted = np.asarray(expected["proba"], dtype=np.float64)
+    found = model.predict_proba(expected["texts"])
+    difference = float(np.abs(found - wanted).max())
+    if model.labels != expected["labels"] or difference > expected["tolerance"]:
+        raise RunnerError(
+            f"self-test failed: largest difference {difference:.2g}, allowed {expected['tolerance']:.2g}"
+        )
+    return f"self-test passed: {len(wanted)} texts, largest difference {difference:.2g}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="给文本打标签 / label texts", allow_abbrev=False)
+    parser.add_argument("texts", nargs="?", help="txt, tsv, csv, jsonl")
+    parser.add_argument("--output", help=".tsv or .jsonl; default: print")
+    parser.add_argument("--column", help="column or key of the text, by name or number from 1")
+    parser.add_argument("--encoding", help="default: utf-8, utf-16 or gb18030, whichever fits")
+    parser.add_argument("--threads", type=int, default=0, help="default: physical cores")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--stats", help="write number of texts and seconds to this JSON file")
+    parser.add_argument("--self-test", action="store_true", help="check files and answers, then stop")
+    chosen = parser.parse_args(arguments)
+    folder = Path(__file__).resolve().parent
+    try:
+        if not chosen.self_test and not chosen.texts:
+            parser.error("name a file of texts, or --self-test")
+        model = Classifier.load(folder, chosen.threads)
+        if chosen.self_test:
+            print(self_test(model, folder))
+            return 0
+        texts = read_texts(Path(chosen.texts), chosen.column, chosen.encoding)
+        started = time.perf_counter()
+        proba = model.predict_proba(texts, batch_size=max(1, chosen.batch_size))
+        seconds = time.perf_counter() - started
+        if chosen.output:
+            with open(chosen.output, "w", encoding="utf-8", newline="\n") as file:
+                write_predictions(file, chosen.output.lower().endswith(".jsonl"), model, texts, proba)
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
+            write_predictions(sys.stdout, False, model, texts, proba)
+        if chosen.stats:
+            Path(chosen.stats).write_text(
+                json.dumps({"texts": len(texts), "seconds": seconds}), encoding="utf-8"
+            )
+        print(f"{len(texts)} texts in {seconds:.2f} s", file=sys.stderr)
+    except (RunnerError, OSError, UnicodeDecodeError, LookupError) as error:
+        print(f"错误 / error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

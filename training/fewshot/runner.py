@@ -447,7 +447,8 @@ def write_predictions(
         if as_json:
             by_label = dict(zip(model.labels, (float(value) for value in row), strict=True))
             file.write(
-                json.dumps({"text": text, "label": label, "proba": by_label}, ensure_ascii=False) + "\n"
+                json.dumps({"text": well_formed(text), "label": label, "proba": by_label}, ensure_ascii=False)
+                + "\n"
             )
         else:
             flat = " ".join(well_formed(text).split())

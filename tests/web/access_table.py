@@ -1,0 +1,95 @@
+"""Who may reach what: one row for each address of the house.
+
+`test_access.py` walks every address with every role, and fails on a name without a row. To add an address,
+add a row to the section of its room:
+
+    "texts": Row(get="read"),
+    "label_new": Row(post="setup", data={"name": "新标签"}),
+    "run": Row(get="read", post=None),
+
+`get` and `post` say who may use that method:
+- an ability of `labeling.permissions.ABILITIES` ("open", "read", "label", "review", "setup", "train",
+  "download", "manage"): members whose role has it get an answer; other members 403, strangers and
+  administrators who are no members 404, the anonymous are sent to the sign-in page;
+- SIGNED_IN: whoever has an account; ADMIN: server administrators only (others 403); PUBLIC: everybody;
+- None (the default): the method is not allowed; members get 405.
+
+`data` is posted: enough for the view to get past its form where that matters (empty is fine, a form that
+comes back with errors is an answer). Nothing that a request changes is kept.
+
+The words between < and > in an address are filled from `test_access.objects_of`: project_id, batch_id,
+example_id, label_id, number (of a run), export_id, prediction_id, job_id, membership_id, invitation_id,
+user_id, token. An address with another one adds it there. Apart from that, every address with a project_id and a second id is asked
+for with another project's second id: the answer must be 404 (`same_project=False` where the second part names
+no row of a project).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+PUBLIC = "public"
+SIGNED_IN = "signed in"
+ADMIN = "administrator"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one address expects; see the module's text."""
+
+    get: str | None = None
+    post: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    query: dict[str, Any] = field(default_factory=dict)
+    same_project: bool = True
+
+
+ACCOUNTS: dict[str, Row] = {
+    "healthz": Row(get=PUBLIC),
+    "set_language": Row(post=PUBLIC, data={"language": "en"}),
+    "welcome": Row(get=PUBLIC, post=PUBLIC),
+    "sign_in": Row(get=PUBLIC, post=PUBLIC),
+    "sign_out": Row(post=SIGNED_IN),
+    "join": Row(get=PUBLIC, post=PUBLIC),
+    "account": Row(get=SIGNED_IN, post=SIGNED_IN),
+    "password": Row(get=SIGNED_IN, post=SIGNED_IN),
+    "account_delete": Row(get=SIGNED_IN, post=SIGNED_IN),
+    "people": Row(get=ADMIN),
+    "person_update": Row(post=ADMIN),
+    "disk": Row(get=ADMIN),
+    "disk_free": Row(post=ADMIN),
+}
+
+PROJECTS: dict[str, Row] = {
+    "projects": Row(get=SIGNED_IN),
+    "project_new": Row(get=SIGNED_IN, post=SIGNED_IN),
+    "project_sample": Row(post=SIGNED_IN),
+    "project_home": Row(get="open"),
+    "project_settings": Row(get="manage", post="manage"),
+    "project_splits": Row(post="manage"),
+    "project_delete": Row(post="manage"),
+    "project_leave": Row(post="open"),
+    "members": Row(get="manage"),
+    "member_role": Row(post="manage"),
+    "member_remove": Row(post="manage"),
+    "invitation_new": Row(post="manage"),
+    "invitation_revoke": Row(post="manage"),
+}
+
+# Texts, imports and exports of texts: pages of labeling/urls/texts.py.
+TEXTS: dict[str, Row] = {}
+
+# Labels, words and prompt: labeling/urls/labels.py.
+LABELS: dict[str, Row] = {}
+
+# The labelling page: labeling/urls/labelling.py.
+LABELLING: dict[str, Row] = {}
+
+# Runs, predictions, bundles: training/urls.py.
+TRAINING: dict[str, Row] = {}
+
+# Progress of jobs.
+JOBS: dict[str, Row] = {}
+
+TABLE: dict[str, Row] = {**ACCOUNTS, **PROJECTS, **TEXTS, **LABELS, **LABELLING, **TRAINING, **JOBS}

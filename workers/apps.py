@@ -5,8 +5,15 @@ class WorkersConfig(AppConfig):
     name = "workers"
 
     def ready(self) -> None:
-        """Tell the services how a committed job reaches the broker; they never import this package."""
+        """Tell the services how a committed job, or a question, reaches the broker.
+
+        They never import this package; this is the one place where the two meet."""
         from labeling import jobs
+        from training.services import devices, live
+        from workers.announce import announced_devices
         from workers.enqueue import enqueue
+        from workers.live import ask
 
         jobs.register_enqueue(enqueue)
+        live.register_live(ask)
+        devices.register_devices(announced_devices)

@@ -122,6 +122,11 @@ class Job(models.Model):
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
+    @property
+    def waits_long(self) -> bool:
+        """Still queued after a quarter of a minute: perhaps no worker listens."""
+        return self.status == JobStatus.QUEUED and timezone.now() - self.created_at > timedelta(seconds=15)
+
     # Moves. Each returns whether this caller made it.
 
     def claim(self, *, worker: str) -> bool:
@@ -173,13 +178,14 @@ class Job(models.Model):
         self.refresh_from_db()
         return bool(changed)
 
-    def requeue(self) -> bool:
-        """RUNNING → QUEUED as the next attempt: the sweep found that the heart stopped."""
+    def requeue(self, *, process_is_gone: bool = False) -> bool:
+        """RUNNING → QUEUED as the next attempt: the sweep found that the heart stopped, or the process gone."""
         now = timezone.now()
+        stopped = Q() if process_is_gone else Q(heartbeat_at__lt=now - HEART_STOPPED_AFTER)
         return self._move(
             [JobStatus.RUNNING],
             JobStatus.QUEUED,
-            extra=Q(heartbeat_at__lt=now - HEART_STOPPED_AFTER, attempt__lt=MAX_ATTEMPTS),
+            extra=stopped & Q(attempt__lt=MAX_ATTEMPTS),
             attempt=F("attempt") + 1,
             enqueued_at=now,
             heartbeat_at=None,

@@ -1,5 +1,5 @@
 """Addresses of projects, texts, labels and labelling. Names are not namespaced: they are unique in the house."""
 
-from labeling.urls import labelling, labels, projects, texts
+from labeling.urls import jobs, labelling, labels, projects, texts
 
-urlpatterns = [*projects.urlpatterns, *texts.urlpatterns, *labels.urlpatterns, *labelling.urlpatterns]
+urlpatterns = [*jobs.urlpatterns, *projects.urlpatterns, *texts.urlpatterns, *labels.urlpatterns, *labelling.urlpatterns]

@@ -1,0 +1,87 @@
+"""One function a kind of job: do the work, then move the job and record the result in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from labeling.models import Job
+from labeling.models.jobs import JobKind
+from labeling.services import imports
+from training.services import bundles, predict, results
+from workers.context import AttemptLost, RunningJob
+from workers.engine import run_engine
+from workers.sessions import classifier_for
+
+
+def run_import(running: RunningJob) -> None:
+    batch = running.job.import_batch
+    imports.run_import(batch, on_progress=partial(_report, running), should_stop=running.should_stop)
+    _finish(running)
+
+
+def run_training(running: RunningJob) -> None:
+    run = running.job.training_run
+    run_engine(running, "train", run.folder)
+    _finish(running, partial(results.record_result, run))
+
+
+def run_export(running: RunningJob) -> None:
+    export = running.job.export
+    folder = bundles.prepare_export(export)
+    run_engine(running, "export", folder)
+    _finish(running, partial(bundles.record_export, export))
+
+
+def run_file_prediction(running: RunningJob) -> None:
+    prediction = running.job.file_prediction
+    running.report(stage="load")
+    predict.run_file_prediction(
+        prediction,
+        classifier_for(prediction.run.model_folder),
+        on_progress=partial(_report, running),
+        should_stop=running.should_stop,
+    )
+    _finish(running)
+
+
+def run_pool_prediction(running: RunningJob) -> None:
+    job = running.job
+    running.report(stage="load")
+    predict.run_pool_prediction(
+        job,
+        classifier_for(job.pool_prediction.run.model_folder),
+        on_progress=partial(_report, running),
+        should_stop=running.should_stop,
+    )
+    _finish(running)
+
+
+HANDLERS: dict[str, Callable[[RunningJob], None]] = {
+    JobKind.IMPORT: run_import,
+    JobKind.TRAIN: run_training,
+    JobKind.EXPORT: run_export,
+    JobKind.PREDICT_FILE: run_file_prediction,
+    JobKind.PREDICT_POOL: run_pool_prediction,
+}
+
+
+def _report(running: RunningJob, stage: str, step: int, total: int, eta_seconds: float | None = None) -> None:
+    running.report(stage=stage, step=step, total=total, eta_seconds=eta_seconds)
+
+
+def _finish(running: RunningJob, record: Callable[[], Any] | None = None) -> None:
+    """RUNNING → SUCCEEDED together with what the work found, or neither.
+
+    Work that stopped early because it was told to is told apart here."""
+    if running.should_stop():
+        raise running.stopped()
+    job: Job = running.job
+    with transaction.atomic():
+        if record is not None:
+            record()
+        if not job.succeed():
+            raise AttemptLost(f"job {job.pk} attempt {job.attempt}")

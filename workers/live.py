@@ -1,0 +1,30 @@
+"""A question to the live worker whose answer a page waits for."""
+
+from __future__ import annotations
+
+from celery.exceptions import TimeoutError as CeleryTimeout
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from training.services.live import LiveTimeout, LiveUnavailable
+from workers.celery import app
+
+
+def ask(model_folder: str, texts: list[str], timeout_seconds: float) -> list[list[float]]:
+    """Probabilities of `texts` by the model in `model_folder`, from the live queue.
+
+    The question expires with the wait, so an answer that nobody awaits is never computed.
+    Raises LiveTimeout, LiveUnavailable."""
+    try:
+        pending = app.send_task(
+            "workers.predict_live",
+            args=[model_folder, texts],
+            queue="live",
+            expires=timeout_seconds,
+            retry=False,
+        )
+        return pending.get(timeout=timeout_seconds, interval=0.01)
+    except CeleryTimeout as error:
+        raise LiveTimeout(f"no answer within {timeout_seconds:.0f} s") from error
+    except (OperationalError, RedisError, ConnectionError) as error:
+        raise LiveUnavailable(str(error)) from error

@@ -46,7 +46,6 @@ _ROWS = (
     ("WANXING_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
     ("WANXING_UPLOAD_MAX_MB", "1024", "Largest file that may be uploaded, in MiB."),
     ("WANXING_WEB_THREADS", "8", "Requests that the web server answers at once."),
-    ("WANXING_ROLE", "", "Set by the supervisor: the name under which a process logs."),
     ("WANXING_DATA", "../shared/data", "Tests only: folder with the FewCLUE data."),
     (
         "WANXING_REQUIRE_ALL",
@@ -101,10 +100,12 @@ def home() -> Path:
 
 
 def make_home() -> Path:
-    """WANXING_HOME, created (mode 0700) if absent. Raises SettingError when that is impossible."""
+    """WANXING_HOME with its folders, created (mode 0700) where absent; SettingError when that is impossible."""
     path = home()
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("tmp", "run", "files"):
+            (path / name).mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise SettingError("WANXING_HOME", f"cannot make the folder {path} ({error.strerror})") from error
     return path

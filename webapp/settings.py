@@ -150,7 +150,6 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 FILE_UPLOAD_TEMP_DIR = str(WANXING_HOME / "tmp")
 FILE_UPLOAD_PERMISSIONS = 0o600
 MEDIA_ROOT = str(WANXING_HOME / "files")
-Path(FILE_UPLOAD_TEMP_DIR).mkdir(exist_ok=True, mode=0o700)
 
 # Words and time --------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class BrokerAddress:
         number = str(self._first + part)
         if parts.scheme == "redis+socket":
             query = {**dict(parse_qsl(parts.query)), "virtual_host": number}
-            return urlunsplit(parts._replace(query=urlencode(query)))
+            return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
         return urlunsplit(parts._replace(path=f"/{number}"))
 
     def for_redis(self, part: int) -> str:
@@ -53,7 +53,7 @@ class BrokerAddress:
         if parts.scheme != "redis+socket":
             return urlunsplit(parts._replace(path=f"/{number}"))
         query = {key: value for key, value in parse_qsl(parts.query) if key != "virtual_host"}
-        return urlunsplit(("unix", parts.netloc, parts.path, urlencode({**query, "db": number}), ""))
+        return f"unix://{parts.netloc}{parts.path}?{urlencode({**query, 'db': number})}"
 
     def client(self, part: int = QUEUES, *, timeout_seconds: float = 5.0) -> redis.Redis:
         """A redis-py client; it connects at its first command."""
@@ -64,7 +64,7 @@ class BrokerAddress:
     def without_password(self) -> str:
         """The address as it may be shown and logged."""
         parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def address(home: Path, redis_url: str) -> BrokerAddress:

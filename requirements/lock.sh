@@ -10,6 +10,8 @@ for name in cpu test; do
     -e "s/python_full_version < '3.13' and //; s/ and sys_platform == 'linux'$//; s/^([^;]*) ; sys_platform == 'linux'$/\1/" \
     -e "s/ ; implementation_name != 'pypy'$//; s/ ; platform_python_implementation != 'PyPy'$//; s/^(hf-xet==[^ ]*).*/\1/" \
     "requirements/$name.txt"
+  # No wheel for macOS, and imported only for pre-training corpora.
+  sed -i.bak -E "s/^(tool-helpers==.*)/\1 ; sys_platform == 'linux'/" "requirements/$name.txt"
   rm "requirements/$name.txt.bak"
 done
 grep -v '^paddlepaddle==' requirements/cpu.txt > requirements/gpu.txt

@@ -29,11 +29,11 @@ _traceback = structlog.processors.ExceptionRenderer(
 )
 
 
-class WithoutTraceback(logging.Filter):
-    """Drops django.request's own record of an unhandled error: `webapp.errors` logs it with its id."""
+class OnceOnly(logging.Filter):
+    """Drops django.request's own records of an unhandled error: `webapp.errors` logs it with its id."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not record.exc_info
+        return getattr(record, "status_code", None) != 500
 
 
 def configuration(*, level: str, debug: bool) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def configuration(*, level: str, debug: bool) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"without_traceback": {"()": WithoutTraceback}},
+        "filters": {"once_only": {"()": OnceOnly}},
         "formatters": {
             "line": {
                 "()": structlog.stdlib.ProcessorFormatter,
@@ -58,7 +58,7 @@ def configuration(*, level: str, debug: bool) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django": {"level": level},
-            "django.request": {"filters": [] if debug else ["without_traceback"]},
+            "django.request": {"filters": [] if debug else ["once_only"]},
             "django.server": {"handlers": ["stderr"], "level": level, "propagate": False},
             "axes": {"level": "WARNING"},
         },

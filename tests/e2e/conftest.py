@@ -1,0 +1,103 @@
+"""The whole house, started as a user starts it, and a real browser in front of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+]
+START_SECONDS = 90
+
+
+@dataclass
+class House:
+    """A running `manage.py up`."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[bytes]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start_house(home: Path, **environment: str) -> House:
+    """Start the supervisor in an empty data folder and wait until the web server answers."""
+    port = _free_port()
+    hidden = {"DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "PPNLP_HOME"}
+    inherited = {name: value for name, value in os.environ.items() if name not in hidden}
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "up"],
+        cwd=ROOT,
+        env={**inherited, "WANXING_HOME": str(home), "PORT": str(port), **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=open(home / "up.out", "wb"),
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail("`manage.py up` ended:\n" + (home / "up.out").read_text(errors="replace"))
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/healthz/", timeout=2) as answer:
+            if answer.status == 200:
+                return House(url, home, process)
+        time.sleep(0.2)
+    stop_house(process)
+    pytest.fail("the web server did not answer:\n" + (home / "up.out").read_text(errors="replace"))
+
+
+def stop_house(process: subprocess.Popen[bytes]) -> None:
+    """As Ctrl-C does."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    home = tmp_path_factory.mktemp("house")
+    running = start_house(home)
+    yield running
+    stop_house(running.process)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()

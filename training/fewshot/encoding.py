@@ -48,5 +48,174 @@ given when its probability ≥ thresholds[k].
 
 from __future__ import annotations
 
-ENCODING_VERSION = 1
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from training.fewshot.errors import TemplateError, TemplateTooLong
+from training.fewshot.runner import ENCODING_VERSION, TextEncoder
+from training.fewshot.tokenization import SpecialIds, special_ids
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from training.fewshot.template import Template
+
+MIN_TEXT_TOKENS = 4
 INPUTS = ("input_ids", "token_type_ids", "position_ids", "attention_mask", "mask_positions")
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftSpan:
+    """Soft prompt vectors first … first + length − 1 of a model, encoded together as one sequence.
+
+    `init_ids`: the tokens whose embeddings they start from, repeated as needed; empty for a random start.
+    """
+
+    first: int
+    length: int
+    init_ids: tuple[int, ...]
+    encoder: str | None
+    hidden_size: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What `encoding.json` holds, and the soft spans whose ids (vocab_size + k) stand in it."""
+
+    encoding: dict
+    soft_spans: tuple[SoftSpan, ...]
+
+    @property
+    def n_soft(self) -> int:
+        return sum(span.length for span in self.soft_spans)
+
+
+def plan_sentence(
+    tokenizer: Tokenizer, *, fields: Sequence[str], prefix: str, max_length: int, multi_label: bool
+) -> Plan:
+    """Rows for methods that read a text as a sentence: [CLS] prefix text (sep text_b) [SEP]."""
+    special = special_ids(tokenizer)
+    lead = [special.cls, *_prefix_ids(tokenizer, prefix)]
+    view: list[dict] = [
+        {"ids": lead, "type": 0},
+        {"text": "a", "type": 0, "truncate": True, "drop_space": False},
+    ]
+    if "b" in fields:
+        view += [
+            {"ids": [special.sep], "type": 0},
+            {"text": "b", "type": 1, "truncate": True, "drop_space": False},
+            {"ids": [special.sep], "type": 1},
+        ]
+    else:
+        view.append({"ids": [special.sep], "type": 0})
+    return Plan(_encoding(special, [view], max_length, 0, multi_label), ())
+
+
+def plan_prompt(
+    tokenizer: Tokenizer,
+    templates: Sequence[Template],
+    *,
+    n_masks: int,
+    vocab_size: int,
+    max_length: int,
+    multi_label: bool,
+) -> Plan:
+    """Rows for the cloze: one view a template. Raises TemplateTooLong when the prompt leaves no room for text."""
+    special = special_ids(tokenizer)
+    spans: list[SoftSpan] = []
+    shared: dict[int, SoftSpan] = {}
+    views = []
+    for template in templates:
+        template.require_mask()
+        view: list[dict] = [{"ids": [special.cls], "type": 0}]
+        for part in template.parts:
+            at_start = len(view) == 1
+            segment: dict = {"type": part.token_type}
+            if part.kind == "text":
+                segment |= {"text": part.value, "truncate": True, "drop_space": not at_start}
+            elif part.kind == "mask":
+                segment |= {"ids": [special.mask] * (part.length or n_masks), "mask": True}
+            elif part.kind in ("sep", "cls"):
+                segment["ids"] = [getattr(special, part.kind)]
+            elif part.kind == "hard":
+                segment["ids"] = _hard_ids(tokenizer, special, part.value, keep_space=at_start)
+            else:
+                span = shared.get(part.soft_id) if part.soft_id is not None else None
+                if span is None:
+                    init = _hard_ids(tokenizer, special, part.value, keep_space=False) if part.value else []
+                    span = SoftSpan(
+                        sum(known.length for known in spans),
+                        part.length or len(init),
+                        tuple(init),
+                        part.encoder,
+                        part.hidden_size,
+                    )
+                    spans.append(span)
+                    if part.soft_id is not None:
+                        shared[part.soft_id] = span
+                segment["ids"] = list(range(vocab_size + span.first, vocab_size + span.first + span.length))
+            if part.position is not None:
+                segment["position"] = part.position
+            view.append(segment)
+        view.append({"ids": [special.sep], "type": template.parts[-1].token_type})
+        masks = sum(len(segment["ids"]) for segment in view if segment.get("mask"))
+        if masks != n_masks:
+            raise TemplateError(
+                f"the template has {masks} masks and the longest label word {n_masks} tokens",
+                hint="Write {mask} once without a number.",
+            )
+        fixed = sum(len(segment.get("ids", ())) for segment in view)
+        if fixed > max_length - MIN_TEXT_TOKENS:
+            raise TemplateTooLong(
+                f"the prompt takes {fixed} of {max_length} tokens and leaves too little for the text",
+                prompt_tokens=fixed,
+                max_length=max_length,
+            )
+        views.append(view)
+    return Plan(_encoding(special, views, max_length, n_masks, multi_label), tuple(spans))
+
+
+def sentence_ids(tokenizer: Tokenizer, prefix: str, sentence: str, max_length: int) -> list[int]:
+    """Token ids of one sentence with its special tokens, truncated to `max_length`."""
+    special = special_ids(tokenizer)
+    ids = [*_prefix_ids(tokenizer, prefix), *tokenizer.encode(sentence, add_special_tokens=False).ids]
+    return [special.cls, *ids[: max_length - 2], special.sep]
+
+
+def count_truncated(encoding: dict, tokenizer: Tokenizer, texts: Sequence[str]) -> int:
+    """How many of `texts` lose tokens in at least one view."""
+    free = TextEncoder({**encoding, "max_length": 1 << 30}, tokenizer)
+    n_views = len(free.views)
+    lengths = [len(row["input_ids"]) for row in free.rows(texts)]
+    return sum(
+        max(lengths[i : i + n_views]) > encoding["max_length"] for i in range(0, len(lengths), n_views)
+    )
+
+
+def _encoding(special: SpecialIds, views: list, max_length: int, n_masks: int, multi_label: bool) -> dict:
+    return {
+        "version": ENCODING_VERSION,
+        "max_length": max_length,
+        "pad_id": special.pad,
+        "unk_id": special.unk,
+        "mask_id": special.mask,
+        "space_id": special.space,
+        "inputs": list(INPUTS if n_masks else INPUTS[:4]),
+        "n_masks": n_masks,
+        "multi_label": multi_label,
+        "views": views,
+    }
+
+
+def _prefix_ids(tokenizer: Tokenizer, prefix: str) -> list[int]:
+    return tokenizer.encode(prefix.strip(), add_special_tokens=False).ids if prefix.strip() else []
+
+
+def _hard_ids(tokenizer: Tokenizer, special: SpecialIds, words: str, *, keep_space: bool) -> list[int]:
+    ids = tokenizer.encode(words, add_special_tokens=False).ids
+    if not keep_space and special.space is not None and ids and ids[0] == special.space:
+        ids = ids[1:]
+    if not ids:
+        raise TemplateError(f"the words {words!r} of the template have no tokens")
+    return ids

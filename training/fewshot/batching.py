@@ -1,0 +1,39 @@
+"""Rows of tokens → batches: pre-tokenised once, grouped by length, in an order that the seed decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Texts are sorted by length inside windows of this many batches: most of the padding goes, chance stays.
+WINDOW_BATCHES = 4
+
+
+def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Index arrays that cover 0 … n−1 once, in an order that depends on (seed, epoch) alone."""
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    lengths = np.asarray(lengths)
+    window = batch_size * WINDOW_BATCHES
+    batches = []
+    for start in range(0, len(order), window):
+        chunk = order[start : start + window]
+        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        batches += [chunk[at : at + batch_size] for at in range(0, len(chunk), batch_size)]
+    return [batches[at] for at in random.permutation(len(batches))]
+
+
+def eval_batches(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
+    """Index arrays from the shortest rows to the longest."""
+    order = np.argsort(np.asarray(lengths), kind="stable")
+    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+
+
+def pad_hidden(states: Sequence[np.ndarray]) -> np.ndarray:
+    """Cached activations [length, H] of several rows as one array [n, longest, H], zero-padded."""
+    longest = max(len(state) for state in states)
+    padded = np.zeros((len(states), longest, states[0].shape[1]), dtype=np.float32)
+    for row, state in enumerate(states):
+        padded[row, : len(state)] = state
+    return padded

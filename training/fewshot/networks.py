@@ -1,0 +1,337 @@
+"""The trainable networks: a backbone with one of three heads, and soft prompt vectors.
+
+Every network has one signature, `forward(input_ids, token_type_ids, position_ids, attention_mask, mask_positions)`,
+int64 arrays [n, L] ([n, M] the last) to logits [n, labels] float32, and divides into `embed`, `run_layers` and `head`
+so that a loop can cache what frozen layers give.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from training.fewshot.encoding import SoftSpan
+from training.fewshot.errors import BackboneError
+from training.fewshot.verbalizer import Verbalizer
+
+
+class MaskHead(nn.Layer):
+    """The masked language model's transform, without the decoder over the vocabulary."""
+
+    def __init__(self, hidden_size: int, activation: str) -> None:
+        super().__init__()
+        self.transform = nn.Linear(hidden_size, hidden_size)
+        self.layer_norm = nn.LayerNorm(hidden_size)
+        self.activation = activation
+
+    def forward(self, hidden: paddle.Tensor) -> paddle.Tensor:
+        return self.layer_norm(getattr(F, self.activation)(self.transform(hidden)))
+
+
+def load_backbone(folder: str | Path) -> tuple[nn.Layer, dict[str, np.ndarray]]:
+    """PaddleNLP's ErnieModel with the folder's weights, and the masked-LM head's arrays by their short names.
+
+    The head's names: transform.weight, transform.bias, layer_norm.weight, layer_norm.bias, decoder_bias; absent
+    from the dict where the folder has none. Raises BackboneError on a tensor that is missing or misshapen.
+    """
+    from paddlenlp.transformers import ErnieConfig, ErnieModel
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    weights = load_file(folder / "model.safetensors")
+    with paddle.LazyGuard():
+        ernie = ErnieModel(ErnieConfig(**config))
+    missing = []
+    for name, parameter in ernie.named_parameters():
+        value = weights.get(f"ernie.{name}", weights.get(name))
+        if value is None:
+            if name.startswith("pooler."):
+                value = np.zeros(parameter.shape, dtype=np.float32)
+            else:
+                missing.append(name)
+                continue
+        if list(value.shape) != list(parameter.shape):
+            raise BackboneError(f"{name}: shape {list(value.shape)}, expected {list(parameter.shape)}", tensor=name)
+        parameter.initialize()
+        parameter.set_value(value.astype(np.float32, copy=False))
+    if missing:
+        raise BackboneError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more tensors", tensor=missing[0])
+    prefix = "cls.predictions."
+    head = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    if "decoder_bias" not in head and "decoder.bias" in head:
+        head["decoder_bias"] = head["decoder.bias"]
+    ernie.has_pooler = "ernie.pooler.dense.weight" in weights
+    return ernie, head
+
+
+class SoftPrompt(nn.Layer):
+    """Trainable prompt vectors [n, H], span by span through none, an LSTM or an MLP.
+
+    The encoder adds to the vectors and its last layer starts at zero, so that a soft prompt starts as exactly the
+    words it was given. (P-tuning, arXiv 2103.10385, lets the encoder replace them and starts at random.)
+    """
+
+    def __init__(self, spans: Sequence[SoftSpan], words: np.ndarray, seed: int) -> None:
+        super().__init__()
+        hidden_size = words.shape[1]
+        random = np.random.default_rng(seed)
+        rows = []
+        for span in spans:
+            if span.init_ids:
+                rows.append(words[np.resize(np.array(span.init_ids), span.length)])
+            else:
+                rows.append(random.normal(0.0, words.std(), (span.length, hidden_size)))
+        start = np.concatenate(rows).astype(np.float32)
+        self.spans = tuple(spans)
+        self.vectors = self.create_parameter(
+            start.shape, default_initializer=nn.initializer.Assign(start)
+        )
+        zero = paddle.ParamAttr(initializer=nn.initializer.Constant(0.0))
+        self.lstms = nn.LayerDict()
+        self.mlps = nn.LayerDict()
+        for number, span in enumerate(spans):
+            if span.encoder is None:
+                continue
+            inner = span.hidden_size or hidden_size
+            width = hidden_size
+            if span.encoder == "lstm":
+                self.lstms[str(number)] = nn.LSTM(hidden_size, inner, num_layers=2, direction="bidirect")
+                width = 2 * inner
+            self.mlps[str(number)] = nn.Sequential(
+                nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, hidden_size, weight_attr=zero, bias_attr=zero)
+            )
+
+    def forward(self) -> paddle.Tensor:
+        rows = []
+        for number, span in enumerate(self.spans):
+            vectors = self.vectors[span.first : span.first + span.length]
+            change = vectors
+            if span.encoder == "lstm":
+                change = self.lstms[str(number)](change.unsqueeze(0))[0].squeeze(0)
+            if span.encoder is not None:
+                vectors = vectors + self.mlps[str(number)](change)
+            rows.append(vectors)
+        return paddle.concat(rows)
+
+
+class TextNetwork(nn.Layer):
+    """A backbone under a head. Children define `head(hidden, attention_mask, mask_positions)`."""
+
+    def __init__(self, ernie: nn.Layer, n_labels: int) -> None:
+        super().__init__()
+        self.ernie = ernie
+        self.n_labels = n_labels
+        self.soft: SoftPrompt | None = None
+        self.soft_rows: paddle.Tensor | None = None
+        self.recompute = False
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer layers."""
+        return len(self.ernie.encoder.layers)
+
+    @property
+    def words(self) -> paddle.Tensor:
+        """The token embeddings [vocabulary, H]."""
+        return self.ernie.embeddings.word_embeddings.weight
+
+    def replace_words(self, rows: np.ndarray) -> None:
+        """Puts another table of token embeddings in place."""
+        layer = self.ernie.embeddings.word_embeddings
+        old = layer.weight
+        layer.weight = layer.create_parameter(
+            list(rows.shape), default_initializer=nn.initializer.Assign(rows.astype(np.float32))
+        )
+        layer.weight.stop_gradient = old.stop_gradient
+
+    def add_soft_prompt(self, spans: Sequence[SoftSpan], seed: int) -> None:
+        """Adds the vectors that ids vocabulary, vocabulary + 1, … stand for."""
+        if spans:
+            self.soft = SoftPrompt(spans, self.words.numpy(), seed)
+
+    def fold_soft_prompt(self) -> None:
+        """Encodes the soft prompt once and keeps the vectors as plain rows."""
+        if self.soft is not None:
+            self.set_soft_rows(self.soft().numpy())
+            self.soft = None
+
+    def set_soft_rows(self, rows: np.ndarray) -> None:
+        self.soft_rows = self.create_parameter(
+            list(rows.shape), default_initializer=nn.initializer.Assign(rows.astype(np.float32))
+        )
+
+    def embed(
+        self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, position_ids: paddle.Tensor
+    ) -> paddle.Tensor:
+        """What the first layer reads: [n, L, H]."""
+        table = self.words
+        if self.soft is not None:
+            table = paddle.concat([table, self.soft()])
+        elif self.soft_rows is not None:
+            table = paddle.concat([table, self.soft_rows])
+        return self.ernie.embeddings(
+            inputs_embeds=F.embedding(input_ids, table), token_type_ids=token_type_ids, position_ids=position_ids
+        )
+
+    def run_layers(
+        self, hidden: paddle.Tensor, attention_mask: paddle.Tensor, first: int = 0, last: int | None = None
+    ) -> paddle.Tensor:
+        """`hidden` after layers first … last − 1."""
+        away = (1.0 - attention_mask.astype(hidden.dtype)).unsqueeze([1, 2]) * -1e4
+        for layer in self.ernie.encoder.layers[first : self.depth if last is None else last]:
+            if self.recompute and self.training:
+                from paddle.distributed.fleet.utils import recompute
+
+                hidden = recompute(layer, hidden, away)
+            else:
+                hidden = layer(hidden, away)
+        return hidden
+
+    def features(
+        self, hidden: paddle.Tensor, attention_mask: paddle.Tensor, mask_positions: paddle.Tensor | None
+    ) -> paddle.Tensor:
+        """What the last linear map reads."""
+        raise NotImplementedError
+
+    def classify(self, features: paddle.Tensor) -> paddle.Tensor:
+        """Logits [n, labels] of `features`."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        input_ids: paddle.Tensor,
+        token_type_ids: paddle.Tensor,
+        position_ids: paddle.Tensor,
+        attention_mask: paddle.Tensor,
+        mask_positions: paddle.Tensor | None = None,
+    ) -> paddle.Tensor:
+        hidden = self.run_layers(self.embed(input_ids, token_type_ids, position_ids), attention_mask)
+        return self.classify(self.features(hidden, attention_mask, mask_positions))
+
+    def head_names(self) -> set[str]:
+        """Parameters that learn at the prompt's rate: everything outside the backbone and the mask head's layers."""
+        return {
+            name
+            for name, _ in self.named_parameters()
+            if not name.startswith("ernie.") and not name.startswith("mask_head.")
+        }
+
+
+def mean_vector(hidden: paddle.Tensor, attention_mask: paddle.Tensor) -> paddle.Tensor:
+    """Mean over the real tokens: [n, H]."""
+    weight = attention_mask.astype(hidden.dtype).unsqueeze(-1)
+    return (hidden * weight).sum(axis=1) / weight.sum(axis=1)
+
+
+class LabelSentenceNetwork(TextNetwork):
+    """Scores a text against a row a label; rows start as the encoder's own vectors of the label sentences.
+
+    logits = scale · normalise(mean vector − centre) · rows + bias. `rows` [labels, H] start centred and normalised,
+    `centre` is the mean of the label sentences' vectors and stays.
+    """
+
+    def __init__(self, ernie: nn.Layer, label_vectors: np.ndarray, scale: float) -> None:
+        super().__init__(ernie, len(label_vectors))
+        centre = label_vectors.mean(axis=0, keepdims=True)
+        rows = label_vectors - centre
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        self.scale = scale
+        self.register_buffer("centre", paddle.to_tensor(centre.astype(np.float32)))
+        self.rows = self.create_parameter(
+            list(rows.shape), default_initializer=nn.initializer.Assign(rows.astype(np.float32))
+        )
+        self.bias = self.create_parameter([len(rows)], is_bias=True)
+
+    def features(self, hidden, attention_mask, mask_positions=None):
+        # Unit vectors first: the centre is a mean of unit vectors.
+        vector = F.normalize(mean_vector(hidden, attention_mask), axis=-1)
+        return F.normalize(vector - self.centre, axis=-1)
+
+    def classify(self, features):
+        return self.scale * paddle.matmul(features, self.rows, transpose_y=True) + self.bias
+
+
+class FineTuneNetwork(TextNetwork):
+    """The baseline: a pooled vector, dropout, one linear layer that starts at random."""
+
+    def __init__(
+        self, ernie: nn.Layer, n_labels: int, *, pooling: str, seed: int, dropout: float, initializer_range: float
+    ) -> None:
+        super().__init__(ernie, n_labels)
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        hidden_size = int(self.words.shape[1])
+        start = np.random.default_rng(seed).normal(0.0, initializer_range, (hidden_size, n_labels))
+        self.classifier = nn.Linear(hidden_size, n_labels)
+        self.classifier.weight.set_value(start.astype(np.float32))
+
+    def features(self, hidden, attention_mask, mask_positions=None):
+        if self.pooling == "mean":
+            vector = mean_vector(hidden, attention_mask)
+        elif self.pooling == "cls":
+            vector = hidden[:, 0]
+        else:
+            vector = self.ernie.pooler(hidden)
+        return self.dropout(vector)
+
+    def classify(self, features):
+        return self.classifier(features)
+
+
+class PromptNetwork(TextNetwork):
+    """Fills the masks with label words, scored at the masks alone.
+
+    `rows` [M, labels·words, H]: row (j, w) starts as the embedding of token j of word w, and so the first logits
+    are the masked language model's own. A word's logit is the mean over its tokens (a mean, never a product of
+    log-probabilities: multiplied twice they rank upside down), a label's the mean over its words.
+    Soft verbalizer: rows are trained apart from the embeddings (WARP, arXiv 2101.00121). Manual: rows stay the
+    embeddings themselves and only the backbone learns (PET, arXiv 2001.07676).
+    """
+
+    def __init__(
+        self, ernie: nn.Layer, head: dict[str, np.ndarray], verbalizer: Verbalizer, *, n_masks: int, soft: bool
+    ) -> None:
+        super().__init__(ernie, len(verbalizer.labels))
+        if "transform.weight" not in head:
+            raise BackboneError(
+                "the backbone has no masked-language-model head", hint="Choose the method label_sentence or finetune."
+            )
+        words = self.words.numpy()
+        hidden_size = words.shape[1]
+        self.mask_head = MaskHead(hidden_size, ernie.config.hidden_act)
+        for name, parameter in self.mask_head.named_parameters():
+            parameter.set_value(head[name].astype(np.float32))
+        decoder_bias = head.get("decoder_bias", np.zeros(len(words), dtype=np.float32)).astype(np.float32)
+        flat = [(label, ids) for label, group in enumerate(verbalizer.token_ids) for ids in group]
+        rows = np.zeros((n_masks, len(flat), hidden_size), dtype=np.float32)
+        bias = np.zeros((n_masks, len(flat)), dtype=np.float32)
+        weight = np.zeros((n_masks, len(flat)), dtype=np.float32)
+        gather = np.zeros((len(flat), self.n_labels), dtype=np.float32)
+        for column, (label, ids) in enumerate(flat):
+            rows[: len(ids), column] = words[list(ids)]
+            bias[: len(ids), column] = decoder_bias[list(ids)]
+            weight[: len(ids), column] = 1.0 / len(ids)
+            gather[column, label] = 1.0 / len(verbalizer.token_ids[label])
+        self.n_masks = n_masks
+        self.rows = self.create_parameter(rows.shape, default_initializer=nn.initializer.Assign(rows))
+        self.bias = self.create_parameter(bias.shape, default_initializer=nn.initializer.Assign(bias))
+        self.rows.stop_gradient = self.bias.stop_gradient = not soft
+        self.register_buffer("token_weight", paddle.to_tensor(weight))
+        self.register_buffer("word_to_label", paddle.to_tensor(gather))
+
+    def features(self, hidden, attention_mask, mask_positions):
+        index = mask_positions.unsqueeze(-1).expand([-1, -1, hidden.shape[-1]])
+        return self.mask_head(paddle.take_along_axis(hidden, index, axis=1, broadcast=False))
+
+    def classify(self, features):
+        # [M, n, H] x [M, H, words] -> [M, n, words]
+        scores = paddle.matmul(features.transpose([1, 0, 2]), self.rows, transpose_y=True) + self.bias.unsqueeze(1)
+        words = (scores * self.token_weight.unsqueeze(1)).sum(axis=0)
+        return paddle.matmul(words, self.word_to_label)

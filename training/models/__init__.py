@@ -2,7 +2,7 @@
 
 from training.models.backbones import RegisteredBackbone
 from training.models.exports import Export
-from training.models.predictions import FilePrediction
+from training.models.predictions import FilePrediction, PoolPrediction
 from training.models.runs import Evaluation, TrainingRun
 
-__all__ = ["Evaluation", "Export", "FilePrediction", "RegisteredBackbone", "TrainingRun"]
+__all__ = ["Evaluation", "Export", "FilePrediction", "PoolPrediction", "RegisteredBackbone", "TrainingRun"]

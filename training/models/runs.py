@@ -33,6 +33,9 @@ class TrainingRun(models.Model):
     snapshot_hash = models.CharField(max_length=64)
     counts = models.JSONField(default=dict, help_text="texts per split, and per label in train")
     result = models.JSONField(default=dict, help_text="result.json of the engine")
+    request_token = models.UUIDField(
+        null=True, blank=True, unique=True, help_text="made by the form: sent twice, it starts one run"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = RunQuerySet.as_manager()

@@ -1,0 +1,388 @@
+"""What stands in the way of a training, said before it starts: counts, and where to mend each."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from labeling.models import Example, Label, Project
+from labeling.models.texts import Split
+from training.fewshot import template as templates
+from training.fewshot import verbalizer
+from training.fewshot.backbones import SHIPPED_FOLDER
+from training.fewshot.config import SHIPPED_BACKBONE, FewShotConfig
+from training.fewshot.errors import EngineError
+from training.fewshot.tokenization import load_tokenizer
+from training.services import backbones
+from training.services.snapshot import active_labels
+
+FEW_PER_LABEL = 8
+DEV_PER_LABEL = 10
+SMALL_TEST = 100
+ASKS_WITH_WORDS = ("prompt", "label_sentence", "auto", "zero_shot")
+NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know before training. `fix` is the name of the address where it is mended, or ""."""
+
+    code: str
+    message: str
+    blocking: bool = False
+    count: int = 0
+    fix: str = ""
+    fix_title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """All findings, the blocking ones first, and what there is to train on."""
+
+    findings: tuple[Finding, ...]
+    counts: dict[str, int]
+    n_labels: int
+
+    @property
+    def blocking(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.blocking]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        return [finding for finding in self.findings if not finding.blocking]
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.blocking
+
+    def of_code(self, code: str) -> Finding | None:
+        return next((finding for finding in self.findings if finding.code == code), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Labelled texts by split (pool texts that are labelled count as train) and label."""
+
+    train: dict[int, int]
+    dev: dict[int, int]
+    test: dict[int, int]
+    unlabelled: int
+    archived: int
+
+    @classmethod
+    def of(cls, project: Project, labels: list[Label]) -> _Counts:
+        known = {label.pk for label in labels}
+        by_split: dict[str, dict[int, int]] = {Split.TRAIN: {}, Split.DEV: {}, Split.TEST: {}}
+        unlabelled = archived = 0
+        rows = Example.objects.filter(project=project).order_by().values("split", "label_id")
+        for row in rows.annotate(n=Count("pk")):
+            split = Split.TRAIN if row["split"] == Split.POOL else row["split"]
+            label_id, n = row["label_id"], row["n"]
+            if label_id is None:
+                unlabelled += n
+            elif label_id not in known:
+                archived += n
+            else:
+                by_split[split][label_id] = by_split[split].get(label_id, 0) + n
+        return cls(by_split[Split.TRAIN], by_split[Split.DEV], by_split[Split.TEST], unlabelled, archived)
+
+
+def check_readiness(*, project: Project, config: FewShotConfig | None = None) -> Readiness:
+    """What would stop or weaken a run of `config` (by default the one button's) on this project now."""
+    newest = project.templates.first()
+    config = config or FewShotConfig(template=newest.text if newest else "")
+    labels = active_labels(project)
+    counts = _Counts.of(project, labels)
+    findings = [
+        *_about_labels(labels),
+        *_about_training_texts(labels, counts),
+        *_about_held_out_texts(labels, counts),
+        *_about_words(labels, config),
+        *_about_machine(config),
+    ]
+    findings.sort(key=lambda finding: not finding.blocking)
+    return Readiness(
+        findings=tuple(findings),
+        counts={
+            "train": sum(counts.train.values()),
+            "dev": sum(counts.dev.values()),
+            "test": sum(counts.test.values()),
+            "unlabelled": counts.unlabelled,
+        },
+        n_labels=len(labels),
+    )
+
+
+def _about_labels(labels: list[Label]) -> Iterator[Finding]:
+    if len(labels) >= 2:
+        return
+    message = _("还没有标签。") if not labels else _("只有一个标签，分类至少要两个。")
+    yield Finding(
+        "too_few_labels",
+        message,
+        blocking=True,
+        count=len(labels),
+        fix="labels",
+        fix_title=_("添加标签"),
+    )
+
+
+def _about_training_texts(labels: list[Label], counts: _Counts) -> Iterator[Finding]:
+    total = sum(counts.train.values())
+    if not total and not counts.unlabelled and not sum(counts.dev.values()):
+        yield Finding(
+            "no_texts",
+            _("项目里还没有文本。"),
+            blocking=True,
+            fix="import_new",
+            fix_title=_("导入文本"),
+        )
+        return
+    missing = [label.name for label in labels if not counts.train.get(label.pk)]
+    if missing and len(labels) >= 2:
+        yield Finding(
+            "label_without_text",
+            ngettext(
+                "%(n)d 个标签在训练集里没有文本：%(names)s。给它标几条，或者归档它。",
+                "%(n)d 个标签在训练集里没有文本：%(names)s。给它们各标几条，或者归档它们。",
+                len(missing),
+            )
+            % {"n": len(missing), "names": _names(missing)},
+            blocking=True,
+            count=len(missing),
+            fix="label",
+            fix_title=_("去标注"),
+        )
+    few = [label.name for label in labels if 0 < counts.train.get(label.pk, 0) < FEW_PER_LABEL]
+    if few:
+        yield Finding(
+            "few_per_label",
+            ngettext(
+                "%(n)d 个标签的训练文本不到 %(few)d 条：%(names)s。可以训练，但多标一些会明显更好。",
+                "%(n)d 个标签的训练文本不到 %(few)d 条：%(names)s。可以训练，但多标一些会明显更好。",
+                len(few),
+            )
+            % {"n": len(few), "few": FEW_PER_LABEL, "names": _names(few)},
+            count=len(few),
+            fix="label",
+            fix_title=_("去标注"),
+        )
+    if counts.archived:
+        yield Finding(
+            "archived_labels",
+            ngettext(
+                "%(n)d 条文本的标签已归档，这次训练不用它们。",
+                "%(n)d 条文本的标签已归档，这次训练不用它们。",
+                counts.archived,
+            )
+            % {"n": counts.archived},
+            count=counts.archived,
+            fix="labels",
+            fix_title=_("看标签"),
+        )
+
+
+def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Finding]:
+    if len(labels) < 2:
+        return
+    thin = [label.name for label in labels if counts.dev.get(label.pk, 0) < DEV_PER_LABEL]
+    absent = [label.name for label in labels if not counts.dev.get(label.pk)]
+    if absent:
+        yield Finding(
+            "class_missing_from_dev",
+            _("验证集里没有这些标签的文本：%(names)s。验证成绩改由训练集上的交叉验证得出。")
+            % {"names": _names(absent)},
+            count=len(absent),
+            fix="texts",
+            fix_title=_("看验证集"),
+        )
+    elif thin:
+        yield Finding(
+            "dev_thin",
+            _("验证集里每个标签不足 %(few)d 条（%(names)s）。验证成绩改由训练集上的交叉验证得出。")
+            % {"few": DEV_PER_LABEL, "names": _names(thin)},
+            count=len(thin),
+            fix="texts",
+            fix_title=_("看验证集"),
+        )
+    n_test = sum(counts.test.values())
+    if not n_test:
+        yield Finding(
+            "no_test",
+            _("没有已标注的测试集文本，所以最后不会有测试成绩。"),
+            fix="label",
+            fix_title=_("去标注"),
+        )
+    elif n_test < SMALL_TEST:
+        yield Finding(
+            "small_test",
+            ngettext(
+                "测试集只有 %(n)d 条，成绩的误差大约是正负 %(points)d 个百分点。",
+                "测试集只有 %(n)d 条，成绩的误差大约是正负 %(points)d 个百分点。",
+                n_test,
+            )
+            % {"n": n_test, "points": round(100 * 1.96 * (0.25 / n_test) ** 0.5)},
+            count=n_test,
+            fix="label",
+            fix_title=_("去标注"),
+        )
+
+
+def _about_words(labels: list[Label], config: FewShotConfig) -> Iterator[Finding]:
+    asks = config.method in ASKS_WITH_WORDS
+    without = [label.name for label in labels if not label.words.all()]
+    if without and asks:
+        yield Finding(
+            "label_without_word",
+            _("这些标签没有标签词，会直接用标签名：%(names)s。") % {"names": _names(without)},
+            count=len(without),
+            fix="labels",
+            fix_title=_("填写标签词"),
+        )
+    tokenizer = tokenizer_of(config.backbone)
+    if tokenizer is not None and asks and labels:
+        yield from _about_tokens(labels, tokenizer)
+    yield from _about_template(config, asks=asks)
+
+
+def _about_tokens(labels: list[Label], tokenizer: Any) -> Iterator[Finding]:
+    reports = verbalizer.inspect(
+        [verbalizer.Label(label.name, tuple(label.word_texts)) for label in labels], tokenizer
+    )
+    colliding = sorted({report.word for report in reports if "collision" in report.problems})
+    unknown = sorted({report.word for report in reports if {"all_unknown", "empty"} & set(report.problems)})
+    if colliding:
+        yield Finding(
+            "word_collision",
+            _("不同标签用了同样的标签词：%(words)s。模型分不开它们。") % {"words": _names(colliding)},
+            blocking=True,
+            count=len(colliding),
+            fix="labels",
+            fix_title=_("改标签词"),
+        )
+    if unknown:
+        yield Finding(
+            "unknown_word",
+            _("模型的词表里没有这些标签词：%(words)s。换一个意思相近的词。") % {"words": _names(unknown)},
+            blocking=True,
+            count=len(unknown),
+            fix="labels",
+            fix_title=_("改标签词"),
+        )
+
+
+def _about_template(config: FewShotConfig, *, asks: bool) -> Iterator[Finding]:
+    if not asks and not config.template:
+        return
+    if not config.template:
+        yield Finding(
+            "no_template", _("还没有提示模板。"), blocking=True, fix="labels", fix_title=_("写提示模板")
+        )
+        return
+    try:
+        parsed = templates.parse(config.template, soft_encoder=config.soft_encoder)
+    except EngineError as error:
+        yield Finding(
+            error.code,
+            _("提示模板读不懂：%(problem)s") % {"problem": error.message},
+            blocking=True,
+            fix="labels",
+            fix_title=_("改提示模板"),
+        )
+        return
+    if asks and not parsed.has_mask:
+        yield Finding(
+            "template_without_mask",
+            _("提示模板里没有 {mask}，模型不知道该在哪里回答。"),
+            blocking=True,
+            fix="labels",
+            fix_title=_("改提示模板"),
+        )
+
+
+def _about_machine(config: FewShotConfig) -> Iterator[Finding]:
+    backbone = backbones.choice_of(config.backbone)
+    if backbone is None or (not backbone.present and (backbone.path or not backbone.download_megabytes)):
+        yield Finding(
+            "backbone_missing",
+            _("骨干模型 %(name)s 不在这台机器上，请联系管理员恢复它，或者换一个。")
+            % {"name": config.backbone},
+            blocking=True,
+        )
+        return
+    if not backbone.present:
+        yield Finding(
+            "backbone_download",
+            _(
+                "骨干模型 %(name)s 还没有下载（%(megabytes)d MB）。没有网络时，请把它的目录放到 %(folder)s 下再训练。"
+            )
+            % {
+                "name": backbone.name,
+                "megabytes": round(backbone.download_megabytes),
+                "folder": Path(settings.WANXING_HOME) / "paddlenlp" / "models" / backbone.name,
+            },
+        )
+    free = shutil.disk_usage(settings.WANXING_HOME).free
+    if free < backbone.disk_bytes:
+        yield Finding(
+            "low_disk",
+            _("磁盘只剩 %(free)d MB，一次训练大约需要 %(need)d MB。请先清理磁盘。")
+            % {"free": free >> 20, "need": backbone.disk_bytes >> 20},
+            blocking=True,
+        )
+    memory = available_memory_bytes()
+    if memory is not None and memory < backbone.training_bytes and config.device != "gpu":
+        yield Finding(
+            "low_memory",
+            _(
+                "可用内存 %(free)d MB，训练大约需要 %(need)d MB，可能会中途失败。关掉别的程序，或选小一些的骨干模型。"
+            )
+            % {"free": memory >> 20, "need": backbone.training_bytes >> 20},
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def _tokenizer_in(folder: Path) -> Any:
+    return load_tokenizer(folder)
+
+
+def tokenizer_of(backbone: str) -> Any | None:
+    """The tokenizer of an encoder that is on this machine, or None: its words are then checked by the run."""
+    folders = [SHIPPED_FOLDER / SHIPPED_BACKBONE] if backbone == SHIPPED_BACKBONE else []
+    folders += sorted(backbones.cache_dir().glob(f"{backbone}-*")) if backbone != SHIPPED_BACKBONE else []
+    for folder in folders:
+        if (folder / "tokenizer.json").is_file():
+            return _tokenizer_in(folder)
+    return None
+
+
+def available_memory_bytes() -> int | None:
+    """Memory that a new process could take, or None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+
+
+def _names(names: list[str]) -> str:
+    shown = "、".join(names[:NAMES_SHOWN])
+    return (
+        _("%(names)s 等 %(n)d 个") % {"names": shown, "n": len(names)} if len(names) > NAMES_SHOWN else shown
+    )

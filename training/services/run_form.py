@@ -1,0 +1,197 @@
+"""The settings of a run as a form. Its fields are those of FewShotConfig that a person may want to change."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from labeling.models import Project, PromptTemplate
+from training.fewshot.config import RANGES, FewShotConfig
+from training.fewshot.errors import ConfigError
+from training.services import backbones, devices
+
+METHODS = [
+    ("label_sentence", gettext_lazy("标签句（与每个标签的句子比较，标得少时最稳）")),
+    ("prompt", gettext_lazy("提示填空（由标签词回答）")),
+    ("finetune", gettext_lazy("普通微调（不用提示，标得多时可选）")),
+    ("probe", gettext_lazy("只训练最后一层（最快）")),
+]
+PRESETS = [
+    ("", gettext_lazy("按下面的轮数")),
+    ("quick", gettext_lazy("快速（约 3 分钟）")),
+    ("best", gettext_lazy("尽力（约 30 分钟，也用上未标注的文本）")),
+]
+DEFAULTS = FewShotConfig()
+
+# Form field → setting of the same name; those left empty keep the engine's default.
+NUMBERS: dict[str, tuple[type[forms.Field], Any, str]] = {
+    "num_train_epochs": (forms.FloatField, gettext_lazy("训练轮数"), ""),
+    "max_steps": (forms.IntegerField, gettext_lazy("最多步数"), gettext_lazy("-1 表示按轮数")),
+    "learning_rate": (forms.FloatField, gettext_lazy("编码器学习率"), ""),
+    "ppt_learning_rate": (forms.FloatField, gettext_lazy("提示与分类层学习率"), ""),
+    "weight_decay": (forms.FloatField, gettext_lazy("权重衰减"), ""),
+    "warmup_ratio": (forms.FloatField, gettext_lazy("预热比例"), gettext_lazy("0 到 1")),
+    "train_batch_size": (forms.IntegerField, gettext_lazy("每批文本数"), ""),
+    "gradient_accumulation_steps": (
+        forms.IntegerField,
+        gettext_lazy("梯度累积步数"),
+        gettext_lazy("内存不够时调大它，调小每批文本数"),
+    ),
+    "max_seq_length": (forms.IntegerField, gettext_lazy("最大长度（词元）"), ""),
+    "eval_steps": (forms.IntegerField, gettext_lazy("每多少步评估一次"), gettext_lazy("0 表示只在最后")),
+    "freeze_layers": (forms.IntegerField, gettext_lazy("冻结前几层"), ""),
+    "early_stopping_patience": (
+        forms.IntegerField,
+        gettext_lazy("早停：几次评估没有进步就停"),
+        gettext_lazy("留空表示不早停；需要先设评估步数"),
+    ),
+    "seed": (forms.IntegerField, gettext_lazy("随机种子"), ""),
+}
+FLAGS = {
+    "recompute": gettext_lazy("重计算（更省内存，更慢）"),
+    "freeze_plm": gettext_lazy("冻结整个编码器"),
+    "use_rdrop": gettext_lazy("R-Drop"),
+    "use_rgl": gettext_lazy("RGL"),
+    "load_best_model_at_end": gettext_lazy("最后取验证集上最好的一步"),
+    "use_pool": gettext_lazy("也用上未标注的文本"),
+}
+SELECTS: dict[str, tuple[Any, list[tuple[str, Any]]]] = {
+    "preset": (gettext_lazy("预设"), PRESETS),
+    "lr_scheduler_type": (
+        gettext_lazy("学习率变化"),
+        [
+            ("linear", gettext_lazy("线性下降")),
+            ("cosine", gettext_lazy("余弦下降")),
+            ("constant", gettext_lazy("不变")),
+        ],
+    ),
+    "precision": (
+        gettext_lazy("计算精度"),
+        [
+            ("fp32", "fp32"),
+            ("fp16", gettext_lazy("fp16（需要显卡）")),
+            ("bf16", gettext_lazy("bf16（需要显卡）")),
+        ],
+    ),
+    "class_weights": (
+        gettext_lazy("类别权重"),
+        [("", gettext_lazy("不加权")), ("balanced", gettext_lazy("按标签数量平衡"))],
+    ),
+}
+
+
+class RunForm(forms.Form):
+    """What `request_run` reads. After `is_valid`, `config` is the engine's configuration."""
+
+    token = forms.UUIDField(widget=forms.HiddenInput, required=False)
+    note = forms.CharField(
+        label=gettext_lazy("备注"),
+        max_length=200,
+        required=False,
+        help_text=gettext_lazy("给自己看的，例如「补标了 50 条财经」"),
+    )
+    method = forms.ChoiceField(label=gettext_lazy("方法"), choices=METHODS, required=False)
+    backbone = forms.ChoiceField(label=gettext_lazy("骨干模型"), required=False)
+    template = forms.ChoiceField(label=gettext_lazy("提示模板"), required=False)
+    device = forms.ChoiceField(label=gettext_lazy("设备"), required=False)
+
+    def __init__(self, data: Any = None, *, project: Project, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        self.project = project
+        self.config: FewShotConfig | None = None
+        self.templates = {str(template.pk): template for template in project.templates.all()}
+        if not self.is_bound:
+            self.initial.setdefault("token", uuid.uuid4())
+        self._choose("method", METHODS, DEFAULTS.method)
+        self._choose(
+            "backbone", [(choice.name, choice.title) for choice in backbones.choices()], DEFAULTS.backbone
+        )
+        newest = next(iter(self.templates), "")
+        self._choose("template", [(key, str(value)) for key, value in self.templates.items()], newest)
+        self._choose("device", self._devices(), "auto")
+        for name, (label, choices) in SELECTS.items():
+            self.fields[name] = forms.ChoiceField(label=label, choices=choices, required=False)
+            self.fields[name].initial = getattr(DEFAULTS, name) or ""
+        for name, (kind, label, hint) in NUMBERS.items():
+            low, high = RANGES[name]
+            self.fields[name] = kind(
+                label=label, help_text=hint, min_value=low, max_value=high, required=False
+            )
+            self.fields[name].widget.attrs["step"] = "1" if kind is forms.IntegerField else "any"
+            self.fields[name].initial = getattr(DEFAULTS, name)
+        for name, label in FLAGS.items():
+            self.fields[name] = forms.BooleanField(label=label, required=False)
+            self.fields[name].initial = getattr(DEFAULTS, name)
+
+    def _choose(self, name: str, choices: list[tuple[str, Any]], initial: str) -> None:
+        self.fields[name].choices = choices
+        self.fields[name].initial = initial
+
+    @staticmethod
+    def _devices() -> list[tuple[str, str]]:
+        found = [("auto", _("自动")), ("cpu", _("处理器"))]
+        if "gpu" in devices.devices():
+            found.append(("gpu", _("显卡")))
+        return found
+
+    @property
+    def flag_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in FLAGS]
+
+    @property
+    def setting_fields(self) -> list[forms.BoundField]:
+        """The selects and numbers of the advanced fold, in order."""
+        return [self[name] for name in ("method", "backbone", "template", "device", *SELECTS, *NUMBERS)]
+
+    @property
+    def prompt_template(self) -> PromptTemplate | None:
+        """The version of the prompt that was chosen; the newest when none was."""
+        chosen = self.cleaned_data.get("template") if hasattr(self, "cleaned_data") else None
+        return self.templates.get(chosen or "") or next(iter(self.templates.values()), None)
+
+    def clean(self) -> dict[str, Any]:
+        """Makes `config`; a setting that the engine refuses is an error of its field."""
+        cleaned = super().clean() or {}
+        if self.errors:
+            return cleaned
+        try:
+            self.config = FewShotConfig.from_json(self._settings(cleaned))
+        except ConfigError as error:
+            field = str(error.detail.get("setting", ""))
+            self.add_error(
+                field if field in self.fields else None,
+                _("引擎不接受这个设置：%(problem)s") % {"problem": error.message},
+            )
+        return cleaned
+
+    def _settings(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        template = self.prompt_template
+        values: dict[str, Any] = {
+            "method": cleaned.get("method") or DEFAULTS.method,
+            "backbone": cleaned.get("backbone") or DEFAULTS.backbone,
+            "template": template.text if template else "",
+            "device": cleaned.get("device") or "auto",
+        }
+        for name in (*SELECTS, *NUMBERS):
+            value = cleaned.get(name)
+            if value not in (None, ""):
+                values[name] = value
+        for name in FLAGS:
+            if cleaned.get(name):
+                values[name] = True
+        return values
+
+
+def form_data_of(config: dict[str, Any], *, template_id: int | None) -> dict[str, Any]:
+    """What the form would have sent for `config`: for running it again."""
+    known = {field.name for field in dataclasses.fields(FewShotConfig)}
+    names = ["method", "backbone", "device", *SELECTS, *NUMBERS, *FLAGS]
+    data = {name: config[name] for name in names if name in known and config.get(name) is not None}
+    if template_id is not None:
+        data["template"] = str(template_id)
+    return data

@@ -75,7 +75,7 @@ def read_flag(name: str) -> bool:
 def read_integer(name: str, *, low: int, high: int) -> int:
     """The variable as an integer in [low, high]; anything else raises SettingError."""
     value = read_text(name)
-    if not re.fullmatch(r"\d{1,9}", value) or not low <= int(value) <= high:
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
         raise SettingError(name, f"{value!r} is not a whole number from {low} to {high}")
     return int(value)
 
@@ -151,7 +151,7 @@ def trusted_origins() -> list[str]:
     """WANXING_TRUSTED_ORIGINS; each must be scheme://host[:port]."""
     origins = read_list("WANXING_TRUSTED_ORIGINS")
     for origin in origins:
-        if not re.fullmatch(r"https?://[A-Za-z0-9.*-]+(:\d{1,5})?", origin):
+        if not re.fullmatch(r"https?://[A-Za-z0-9.*-]+(:[0-9]{1,5})?", origin):
             raise SettingError("WANXING_TRUSTED_ORIGINS", f"{origin!r} is not like https://label.example.org")
     return origins
 

@@ -184,6 +184,8 @@ def make_row(
 ) -> Row | Refused:
     """A checked row, or the reason why it is none. `label` may be a string, an int, or a list of one."""
     text = text.strip(_TRIM)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     reason = text_problem(text)
     if reason:
         return Refused(line, reason, excerpt(text), source)

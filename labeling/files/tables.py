@@ -13,7 +13,7 @@ from labeling.files.lines import numbered_lines
 from labeling.files.rows import MAX_LINE_CHARS, FileRefused, Options, Refused, Row, excerpt, make_row
 
 HEAD_ROWS = 200
-MAX_LINES_IN_A_CELL = 500
+MAX_LINES_IN_A_CELL = 2_000
 # The csv module's limit is one number for the whole process; lines longer than this never reach it.
 csv.field_size_limit(MAX_LINE_CHARS + 1)
 

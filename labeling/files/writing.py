@@ -1,0 +1,131 @@
+"""Writers of the formats that the readers read. Each takes (text, label or None, split) rows and gives bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, TypeVar
+
+from openpyxl import Workbook
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+from labeling.files.columns import escape_formula
+
+HEADER = ("text", "label", "split")
+XLSX_MAX_ROWS = 1_048_576  # Excel's limit, the heading included
+BATCH_ROWS = 500
+PIECE_BYTES = 256 * 1024
+_BREAKS = re.compile(r"[\t\n\r]+")
+
+T = TypeVar("T")
+Exported = tuple[str, str | None, str]
+
+
+def one_line(text: str) -> str:
+    """`text` with tabs and line breaks as blanks: the same text by its hash."""
+    return _BREAKS.sub(" ", text)
+
+
+def write_txt(rows: Iterable[Exported]) -> Iterator[bytes]:
+    """`text\\tlabel` lines; a text without label stands alone."""
+    for batch in _batches(rows):
+        yield "".join(_txt_line(text, label) for text, label, _ in batch).encode()
+
+
+def _txt_line(text: str, label: str | None) -> str:
+    return f"{one_line(text)}\t{one_line(label)}\n" if label is not None else f"{one_line(text)}\n"
+
+
+def write_tsv(rows: Iterable[Exported]) -> Iterator[bytes]:
+    """A heading, then tab-separated cells; formulas escaped."""
+    yield ("\t".join(HEADER) + "\n").encode("utf-8-sig")
+    for batch in _batches(rows):
+        yield "".join(
+            "\t".join((escape_formula(one_line(text)), escape_formula(one_line(label or "")), split)) + "\n"
+            for text, label, split in batch
+        ).encode()
+
+
+def write_csv(rows: Iterable[Exported]) -> Iterator[bytes]:
+    """Comma-separated with BOM and \\r\\n, as Excel expects Chinese; formulas escaped."""
+    yield (",".join(HEADER) + "\r\n").encode("utf-8-sig")
+    for batch in _batches(rows):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\r\n")
+        writer.writerows((escape_formula(row[0]), escape_formula(row[1] or ""), row[2]) for row in batch)
+        yield text.getvalue().encode()
+
+
+def write_jsonl(rows: Iterable[Exported]) -> Iterator[bytes]:
+    """`{"text", "label", "split"}` a line; the label of an unlabelled text is null."""
+    for batch in _batches(rows):
+        yield "".join(f"{_json(row)}\n" for row in batch).encode()
+
+
+def write_json(rows: Iterable[Exported]) -> Iterator[bytes]:
+    """One array of the same objects, one a line."""
+    yield b"["
+    first = True
+    for batch in _batches(rows):
+        yield ("\n" if first else ",\n").encode() + ",\n".join(_json(row) for row in batch).encode()
+        first = False
+    yield b"\n]\n"
+
+
+def _json(row: Exported) -> str:
+    return json.dumps({"text": row[0], "label": row[1], "split": row[2]}, ensure_ascii=False)
+
+
+def write_xlsx(rows: Iterable[Exported]) -> Iterator[bytes]:
+    """A workbook with one sheet; formulas escaped, characters that XML has no place for left out."""
+    with tempfile.TemporaryFile() as file:
+        book = Workbook(write_only=True)
+        sheet = book.create_sheet("texts")
+        sheet.column_dimensions["A"].width = 80
+        sheet.append(HEADER)
+        for row in itertools.islice(rows, XLSX_MAX_ROWS - 1):
+            sheet.append([ILLEGAL_CHARACTERS_RE.sub("", escape_formula(cell or "")) for cell in row])
+        book.save(file)
+        yield from _pieces(file)
+
+
+def write_recipe(
+    parts: Iterable[tuple[str, Callable[[], Iterable[tuple[str, str | None]]]]], label_file: bytes
+) -> Iterator[bytes]:
+    """A zip of the recipe's files: (name, rows of that name) and label.txt."""
+    with tempfile.TemporaryFile() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("label.txt", label_file)
+            for name, rows in parts:
+                with archive.open(f"{name}.txt", "w", force_zip64=True) as member:
+                    for batch in _batches(rows()):
+                        member.write("".join(_txt_line(text, label) for text, label in batch).encode())
+        yield from _pieces(file)
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while piece := file.read(PIECE_BYTES):
+        yield piece
+
+
+def _batches(rows: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(rows)
+    while batch := list(itertools.islice(iterator, BATCH_ROWS)):
+        yield batch
+
+
+WRITERS = {
+    "txt": write_txt,
+    "tsv": write_tsv,
+    "csv": write_csv,
+    "json": write_json,
+    "jsonl": write_jsonl,
+    "xlsx": write_xlsx,
+}

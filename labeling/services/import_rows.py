@@ -1,0 +1,313 @@
+"""The rows of an import on their way into the database: one short transaction a chunk, in plain SQL.
+
+SQL because 1,000,000 rows through model objects take several times as long; `tests/bench/import_bench.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from labeling.files import LabelSpec, Refused, Row
+from labeling.files.rows import excerpt
+from labeling.models import Annotation, Example, ImportBatch, Label
+from labeling.models.annotations import Action, Source
+from labeling.models.texts import Status, text_hash
+from labeling.services.new_labels import MAX_LABELS, add_label, set_words
+from labeling.services.splits import Reserver
+
+MAX_TEXTS = 2_000_000
+_EXAMPLE = Example._meta.db_table
+_ANNOTATION = Annotation._meta.db_table
+# Nobody decides on these texts between the look and the change. SQLite has one writer at a time anyway.
+_LOCK_ROWS = {"postgresql": " ORDER BY id FOR UPDATE", "sqlite": ""}
+_HUMAN = (Action.LABEL, Action.SKIP, Action.CLEAR, Action.UNDO)
+
+
+@dataclass(slots=True)
+class ReportLine:
+    """One row of the report: what became of a row that was not simply added."""
+
+    source: str
+    line: int
+    outcome: str  # refused, duplicate, relabelled, conflict
+    reason: str
+    excerpt: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one chunk."""
+
+    added: int = 0
+    duplicate: int = 0
+    relabelled: int = 0
+    conflict: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    splits_given: bool = False
+    report: list[ReportLine] = field(default_factory=list)
+
+    def refuse(self, row: Row | Refused, reason: str, shown: str) -> None:
+        self.refused[reason] += 1
+        self.report.append(ReportLine(row.source, row.line, "refused", reason, shown))
+
+
+class LabelBook:
+    """The project's labels by name, as an import sees them.
+
+    `known` are the names in class-id order at the import's very start: what an integer label counts in."""
+
+    def __init__(self, *, batch: ImportBatch, known: Sequence[str], closed: bool) -> None:
+        self._project = batch.project
+        self._known = tuple(known)
+        self._closed = closed
+        self._ids: dict[str, int] = {}
+        self._archived: set[str] = set()
+        for pk, name, archived_at in batch.project.labels.values_list("pk", "name", "archived_at"):
+            if archived_at is None:
+                self._ids[name] = pk
+            else:
+                self._archived.add(name)
+
+    def id_of(self, label: str | int) -> int | str:
+        """The label's id, made at its first appearance; or the reason why the row is refused."""
+        name = self._name_of(label)
+        found = self._ids.get(name)
+        if found is not None:
+            return found
+        parts = [part.strip() for part in name.split(",")]
+        if len(parts) > 1 and all(part in self._ids for part in parts):
+            return "several_labels"
+        if self._closed or name in self._archived:
+            return "unknown_label"
+        existing = self._project.labels.filter(name=name).values_list("pk", "archived_at").first()
+        if existing is None:
+            if len(self._ids) + len(self._archived) >= MAX_LABELS:
+                return "too_many_labels"
+            self._ids[name] = add_label(project=self._project, name=name).pk
+        elif existing[1] is None:
+            self._ids[name] = existing[0]
+        else:
+            return "unknown_label"
+        return self._ids[name]
+
+    def _name_of(self, label: str | int) -> str:
+        if isinstance(label, str):
+            return label
+        if str(label) in self._ids or not 0 <= label < len(self._known):
+            return str(label)
+        return self._known[label]
+
+
+def bring_labels(*, batch: ImportBatch, specs: Iterable[LabelSpec]) -> None:
+    """The labels of a label.txt, in its order; labels that are there keep the words that they have."""
+    held = {label.name: label for label in batch.project.labels.prefetch_related("words")}
+    for spec in specs:
+        label = held.get(spec.name)
+        if label is None:
+            if len(held) >= MAX_LABELS:
+                return
+            held[spec.name] = add_label(project=batch.project, name=spec.name, words=spec.words)
+        elif spec.words and not label.words.all():
+            set_words(label=label, words=spec.words)
+
+
+class ChunkWriter:
+    """Writes chunks of rows. `prepare` needs no database; `write` belongs into a transaction.
+
+    The annotations that it appends have no user: a label that came with a file is nobody's decision, and
+    nobody's undo takes it back."""
+
+    def __init__(self, *, batch: ImportBatch, labels: LabelBook, forced_split: str | None) -> None:
+        self._batch = batch
+        self._labels = labels
+        self._forced_split = forced_split
+        self._reserver = Reserver.of(batch.project)
+        self._room = MAX_TEXTS - batch.project.examples.count()
+        self._last_id = self._newest_id()
+
+    @staticmethod
+    def prepare(items: Sequence[Row | Refused]) -> list[tuple[bytes, Row] | Refused]:
+        """Each row with its hash; the costly part, done while nobody waits for the database."""
+        return [item if item.__class__ is Refused else (text_hash(item.text), item) for item in items]  # type: ignore[union-attr, misc]
+
+    def write(self, prepared: Sequence[tuple[bytes, Row] | Refused]) -> Outcome:
+        """Put one chunk into the database and say what became of it."""
+        outcome = Outcome()
+        first: dict[bytes, Row] = {}
+        again: list[tuple[bytes, Row]] = []
+        for item in prepared:
+            if item.__class__ is Refused:
+                outcome.refuse(item, item.reason, item.excerpt)  # type: ignore[arg-type, union-attr]
+                continue
+            digest, row = item  # type: ignore[misc]
+            if digest in first:
+                again.append((digest, row))
+            else:
+                first[digest] = row
+        self._take(list(first.items()), outcome)
+        if again:
+            self._take(again, outcome)
+        return outcome
+
+    def _take(self, rows: list[tuple[bytes, Row]], outcome: Outcome) -> None:
+        existing = self._existing([digest for digest, _ in rows])
+        now = timezone.now()
+        stamp = connection.ops.adapt_datetimefield_value(now)
+        new: list[tuple[Any, ...]] = []
+        relabel: dict[int, int] = {}
+        touched = self._decided_by_people(existing, rows)
+        for digest, row in rows:
+            label_id: int | None = None
+            if row.label is not None:
+                answer = self._labels.id_of(row.label)
+                if isinstance(answer, str):
+                    outcome.refuse(row, answer, excerpt(f"{row.text}  {row.label}"))
+                    continue
+                label_id = answer
+            found = existing.get(digest)
+            if found is not None:
+                self._meet(row, label_id, found, touched, relabel, outcome)
+            elif self._room <= 0:
+                outcome.refuse(row, "project_full", excerpt(row.text))
+            else:
+                self._room -= 1
+                outcome.splits_given |= row.split is not None
+                new.append(self._values(digest, row, label_id, stamp))
+        self._insert(new, outcome)
+        if relabel:
+            self._relabel(relabel, now)
+
+    def _values(self, digest: bytes, row: Row, label_id: int | None, stamp: Any) -> tuple[Any, ...]:
+        split = row.split or self._forced_split
+        if split is None:
+            split = str(self._reserver.split_for(label_id=label_id, digest=digest))
+        elif label_id is not None:
+            self._reserver.count(label_id=label_id, split=split)
+        status = str(Status.OPEN) if label_id is None else str(Status.LABELLED)
+        decided = None if label_id is None else stamp
+        order = int.from_bytes(digest[:8], "big") >> 1
+        batch = self._batch
+        return (batch.project_id, row.text, digest, split, status, label_id, False, order,
+                batch.pk, row.line, stamp, decided)  # fmt: skip
+
+    def _meet(
+        self,
+        row: Row,
+        label_id: int | None,
+        found: tuple[int, int | None, str],
+        touched: set[int],
+        relabel: dict[int, int],
+        outcome: Outcome,
+    ) -> None:
+        """A text that is there already: nothing changes, except that an untouched one may get its label."""
+        pk, held, status = found
+        held = relabel.get(pk, held)
+        if label_id is None or held == label_id:
+            kind, reason = "duplicate", ""
+            outcome.duplicate += 1
+        elif held is None and status == Status.OPEN and pk not in touched:
+            kind, reason = "relabelled", ""
+            relabel[pk] = label_id
+            outcome.relabelled += 1
+        else:
+            kind, reason = "conflict", "label_conflict"
+            outcome.duplicate += 1
+            outcome.conflict += 1
+        shown = row.text if row.label is None else f"{row.text}  {row.label}"
+        outcome.report.append(ReportLine(row.source, row.line, kind, reason, excerpt(shown)))
+
+    # The statements
+
+    def _existing(self, digests: list[bytes]) -> dict[bytes, tuple[int, int | None, str]]:
+        if not digests:
+            return {}
+        marks = ",".join(["%s"] * len(digests))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT text_hash, id, label_id, status FROM {_EXAMPLE}"  # noqa: S608
+                f" WHERE project_id = %s AND text_hash IN ({marks}){_LOCK_ROWS[connection.vendor]}",
+                [self._batch.project_id, *digests],
+            )
+            return {bytes(row[0]): (row[1], row[2], row[3]) for row in cursor.fetchall()}
+
+    def _decided_by_people(
+        self, existing: dict[bytes, tuple[int, int | None, str]], rows: list[tuple[bytes, Row]]
+    ) -> set[int]:
+        """Open texts among those to be relabelled that a person has already decided on and taken back."""
+        asked = [
+            existing[digest][0]
+            for digest, row in rows
+            if row.label is not None and digest in existing and existing[digest][1] is None
+        ]
+        if not asked:
+            return set()
+        return set(
+            Annotation.objects.filter(example_id__in=asked, action__in=_HUMAN)
+            .exclude(source=Source.IMPORT)
+            .values_list("example_id", flat=True)
+        )
+
+    def _insert(self, rows: list[tuple[Any, ...]], outcome: Outcome) -> None:
+        if not rows:
+            return
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                f'INSERT INTO {_EXAMPLE} (project_id, text, text_hash, split, status, label_id, flagged, "order",'  # noqa: S608
+                " batch_id, line, created_at, decided_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT (project_id, text_hash) DO NOTHING",
+                rows,
+            )
+            # Another import may have brought some of them since they were looked for (PostgreSQL only).
+            added = cursor.rowcount
+            if any(row[5] is not None for row in rows):
+                cursor.execute(
+                    f"INSERT INTO {_ANNOTATION} (project_id, example_id, action, label_id, source,"  # noqa: S608
+                    " reason, created_at)"
+                    f" SELECT project_id, id, %s, label_id, %s, '', created_at FROM {_EXAMPLE}"
+                    " WHERE batch_id = %s AND id > %s AND label_id IS NOT NULL",
+                    [str(Action.LABEL), str(Source.IMPORT), self._batch.pk, self._last_id],
+                )
+        outcome.added += added
+        outcome.duplicate += len(rows) - added
+        self._last_id = self._newest_id()
+
+    def _newest_id(self) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT MAX(id) FROM {_EXAMPLE} WHERE batch_id = %s", [self._batch.pk])  # noqa: S608
+            return cursor.fetchone()[0] or 0
+
+    def _relabel(self, labels: dict[int, int], now: datetime) -> None:
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                f"UPDATE {_EXAMPLE} SET label_id = %s, status = %s, decided_at = %s"  # noqa: S608
+                " WHERE id = %s AND label_id IS NULL",
+                [
+                    (label_id, str(Status.LABELLED), connection.ops.adapt_datetimefield_value(now), pk)
+                    for pk, label_id in labels.items()
+                ],
+            )
+        Annotation.objects.bulk_create(
+            Annotation(
+                project_id=self._batch.project_id,
+                example_id=pk,
+                action=Action.LABEL,
+                label_id=label_id,
+                source=Source.IMPORT,
+            )
+            for pk, label_id in labels.items()
+        )
+
+
+def label_names(batch: ImportBatch) -> list[str]:
+    """Names of the labels that are not archived, in class-id order."""
+    return list(
+        Label.objects.filter(project=batch.project, archived_at__isnull=True).values_list("name", flat=True)
+    )

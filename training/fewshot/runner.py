@@ -157,7 +157,7 @@ def probabilities(logits: np.ndarray, calibration: dict, multi_label: bool) -> n
 class OnnxGraph:
     """A graph run by ONNX Runtime."""
 
-    def __init__(self, path: Path, threads: int, providers: Sequence[str] | None) -> None:
+    def __init__(self, path: Path, threads: int, providers: Sequence | None) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -216,7 +216,7 @@ class Classifier:
         cls,
         folder: str | Path,
         threads: int | None = None,
-        providers: Sequence[str] | None = None,
+        providers: Sequence | None = None,
         *,
         graph: str | Path | None = None,
         max_length: int | None = None,

@@ -60,13 +60,6 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
     return _page(request, "errors/csrf.html", status=403)
 
 
-def locked_out(
-    request: HttpRequest, original_response: HttpResponse | None = None, credentials: Any = None
-) -> HttpResponse:
-    """429 for a sign-in that failed too often (AXES_LOCKOUT_CALLABLE)."""
-    return _page(request, "errors/locked.html", status=429)
-
-
 def _page(request: HttpRequest, template: str, *, status: int, **context: Any) -> HttpResponse:
     try:
         base = get_template("base.html")

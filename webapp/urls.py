@@ -3,8 +3,8 @@
 from django.urls import include, path
 
 urlpatterns = [
-    path("i18n/", include("django.conf.urls.i18n")),
     path("", include("webapp.accounts.urls")),
+    path("", include("webapp.dashboard.urls")),
     path("", include("labeling.urls")),
     path("", include("training.urls")),
 ]

@@ -1,0 +1,46 @@
+"""Forms of a project's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from labeling.models import Project
+
+
+class ProjectForm(forms.ModelForm):
+    """Name and guidelines."""
+
+    class Meta:
+        model = Project
+        fields = ["name", "guidelines"]
+        labels = {"name": _("项目名称"), "guidelines": _("标注规范")}
+        help_texts = {
+            "guidelines": _(
+                "纯文本，显示在标注页的文本旁边。写清楚每个标签包括什么、不包括什么，最好各举一例。"
+            )
+        }
+        widgets = {"guidelines": forms.Textarea(attrs={"rows": 10})}
+
+
+class SplitsForm(forms.Form):
+    """How many percent of the texts are kept for dev and for test."""
+
+    dev_percent = forms.IntegerField(
+        label=_("验证集（%）"), min_value=0, max_value=45, help_text=_("训练时用来挑选最好的一步。")
+    )
+    test_percent = forms.IntegerField(
+        label=_("测试集（%）"),
+        min_value=0,
+        max_value=45,
+        help_text=_("只用来报告成绩，从不参与训练、建议和挑选。"),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if values.get("dev_percent", 0) + values.get("test_percent", 0) > 80:
+            raise forms.ValidationError(gettext("两者加起来不能超过 80%，否则剩下的太少，没法训练。"))
+        return values

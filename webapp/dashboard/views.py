@@ -1,0 +1,91 @@
+"""The two pages that need both rooms: all projects, and one project's home; and a project's settings."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from labeling.models import Job, Project
+from labeling.models.jobs import JobKind
+from labeling.permissions import project_for
+from labeling.services import splits
+from webapp import disk
+from webapp.dashboard import overview
+from webapp.dashboard.forms import ProjectForm, SplitsForm
+
+
+@require_GET
+def projects(request: HttpRequest) -> HttpResponse:
+    """Every project of the person: how far it is and what comes next."""
+    return render(request, "dashboard/projects.html", {"cards": overview.cards_for(request.user)})
+
+
+@require_GET
+def project_home(request: HttpRequest, project_id: int) -> HttpResponse:
+    """What next? Five steps with their state; guidelines; what happened lately."""
+    project = project_for(request, project_id, "open")
+    standing = overview.standings_of([project])[project.pk]
+    steps = overview.steps_of(project, standing, request.abilities)
+    context = {
+        "project": project,
+        "section": "home",
+        "standing": standing,
+        "steps": steps,
+        "next_step": overview.next_step(steps),
+        "activity": overview.recent_jobs(project) if "read" in request.abilities else [],
+    }
+    return render(request, "dashboard/home.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def project_settings(request: HttpRequest, project_id: int) -> HttpResponse:
+    """Name and guidelines; the doors to proportions and deletion."""
+    project = project_for(request, project_id, "manage")
+    # The form writes into its instance even when invalid: the page's own header must not show that.
+    form = ProjectForm(request.POST or None, instance=Project.objects.get(pk=project.pk))
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, _("已保存。"))
+        return redirect("project_settings", project.pk)
+    return _settings_page(request, project, form=form)
+
+
+@require_POST
+def project_splits(request: HttpRequest, project_id: int) -> HttpResponse:
+    """Change what is kept for dev and test, until the first training."""
+    project = project_for(request, project_id, "manage")
+    form = SplitsForm(request.POST)
+    if form.is_valid():
+        try:
+            counts = splits.resplit(project=project, **form.cleaned_data)
+        except splits.SplitRefused as error:
+            form.add_error(None, str(error))
+        else:
+            words = {"dev": counts["dev"], "test": counts["test"]}
+            messages.success(request, _("已重新划分：验证集 %(dev)d 条，测试集 %(test)d 条。") % words)
+            return redirect("project_settings", project.pk)
+    return _settings_page(request, project, splits_form=form)
+
+
+def _settings_page(
+    request: HttpRequest,
+    project: Project,
+    *,
+    form: ProjectForm | None = None,
+    splits_form: SplitsForm | None = None,
+) -> HttpResponse:
+    failed = bool((form and form.errors) or (splits_form and splits_form.errors))
+    proportions = {"dev_percent": project.dev_percent, "test_percent": project.test_percent}
+    context = {
+        "project": project,
+        "section": "settings",
+        "form": form or ProjectForm(instance=project),
+        "splits_form": splits_form or SplitsForm(initial=proportions),
+        "splits_locked": Job.objects.filter(project=project, kind=JobKind.TRAIN).exists(),
+        "size_bytes": disk.project_bytes(project),
+        "n_texts": project.examples.count(),
+    }
+    return render(request, "dashboard/settings.html", context, status=422 if failed else 200)

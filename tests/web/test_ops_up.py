@@ -223,3 +223,32 @@ def test_the_database_is_copied_before_a_migration(bare_environment: dict[str, s
         assert database.execute("SELECT word FROM keepsake").fetchall() == [("完形",)]
         assert not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'django_session'").fetchall()
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("mount", "expected"),
+    [
+        ("-o size=300k", "磁盘已满"),
+        ("-o size=8m", "磁盘快满了"),
+        ("-o size=8m,ro", "WANXING_HOME"),
+    ],
+)
+def test_a_disk_that_cannot_take_more_is_one_line(
+    bare_environment: dict[str, str], tmp_path: Path, mount: str, expected: str
+) -> None:
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this machine does not let a test mount a small disk of its own (unshare -rm)")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f'mount -t tmpfs {mount} tmpfs "{disk}" && exec "{sys.executable}" manage.py up'
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script],
+        cwd=ROOT,
+        env={**bare_environment, "WANXING_HOME": str(disk / "home"), "PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert expected in done.stderr

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
-from webapp import env, hardware, setup_code, startup
-from workers import broker, options
+from webapp import env, setup_code, startup
+from workers import announce, broker, options
 from workers.supervise import ChildSpec, Supervisor
 
 WEB_START_SECONDS = 60
@@ -34,7 +34,7 @@ class Command(BaseCommand):
             startup.check_port(host, port)
             self._prepare(host)
         except startup.StartProblem as error:
-            raise CommandError(f"✗ {error}") from error
+            raise SystemExit(f"✗ {error}") from error
         with lock:
             self._supervise(host, port, home)
 
@@ -61,7 +61,7 @@ class Command(BaseCommand):
                 self._announce(host, port)
                 supervisor.run()
         except broker.BrokerError as error:
-            raise CommandError(f"✗ {error}\n{supervisor.log_tail('broker')}") from error
+            raise SystemExit(f"✗ {error}\n{supervisor.log_tail('broker')}") from error
         finally:
             if supervisor.stopping:
                 self._say("· 正在停止 / stopping")
@@ -82,7 +82,7 @@ class Command(BaseCommand):
                 return True
             if supervisor.died("web") or time.monotonic() > deadline:
                 tail = supervisor.log_tail("web")
-                raise CommandError(f"✗ 网页服务没有启动 / the web server did not start\n{tail}")
+                raise SystemExit(f"✗ 网页服务没有启动 / the web server did not start\n{tail}")
             time.sleep(0.1)
         return False
 
@@ -102,7 +102,7 @@ def child_specs(host: str, port: int) -> list[ChildSpec]:
     """Every process but the broker: one worker a queue group, the sweep, the web server."""
     python = sys.executable
     groups = list(options.WORKER_GROUPS)
-    if hardware.can_train_on_gpu():
+    if "gpu" in announce.devices_here():
         groups.append(options.GPU_GROUP)
     settings_module = {"DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"]}
     specs = [

@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 from labeling.models import Annotation, Example, Label, Project
 from labeling.models.annotations import Action, Source
 from labeling.models.texts import Split, Status
+from labeling.services.labels import hold_label
 
 UNDO_DEPTH = 50
 MAX_SECONDS = 3600.0
@@ -240,7 +241,7 @@ def _held(project: Project, example_id: int) -> Example:
 
 
 def _present_label(project: Project, label_id: int | None) -> Label:
-    label = Label.objects.filter(project=project, pk=label_id, archived_at__isnull=True).first()
+    label = hold_label(project=project, label_id=label_id)
     if label is None:
         raise LabelGone(_("这个标签已被删除，请刷新页面后重选。"))
     return label

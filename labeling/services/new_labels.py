@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from labeling.models import Label, LabelWord, Project
 from labeling.models.labels import PALETTE
 
-KEYS = "1234567890" + string.ascii_lowercase
+# Without f and c, which the labelling page keeps for flags and comments.
+KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if letter not in "fc")
 MAX_LABELS = 200
 
 
 def add_label(*, project: Project, name: str, words: Iterable[str] = ()) -> Label:
-    """A new label at the end of the list, with its words; the first free key of 1-9, 0, a-z, or none."""
+    """A new label at the end of the list, with its words; the first free one of KEYS as its key, or none."""
     taken = list(project.labels.values_list("key", "position"))
     position = max((row[1] for row in taken), default=-1) + 1
     keys = {row[0] for row in taken}

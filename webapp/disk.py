@@ -92,8 +92,8 @@ def usage() -> list[Use]:
         },
         "backbones": folder_bytes(home() / "backbones") + folder_bytes(home() / "paddlenlp"),
     }
-    in_home = sum(sizes.values()) - (0 if connection.vendor == "sqlite" else sizes["database"])
-    sizes["other"] = max(0, folder_bytes(home()) - in_home)
+    elsewhere = 0 if _database_is_in_home() else sizes["database"]
+    sizes["other"] = max(0, folder_bytes(home()) + elsewhere - sum(sizes.values()))
     return [
         Use(kind, size, sum(map(folder_bytes, FREEABLE[kind]())) if kind in FREEABLE else 0)
         for kind, size in sizes.items()
@@ -128,6 +128,10 @@ def _database_bytes() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_database_size(current_database())")
         return int(cursor.fetchone()[0])
+
+
+def _database_is_in_home() -> bool:
+    return connection.vendor == "sqlite" and Path(str(connection.settings_dict["NAME"])).parent == home()
 
 
 def _project_paths(project: Project) -> Iterator[Path]:

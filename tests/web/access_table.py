@@ -56,9 +56,9 @@ ACCOUNTS: dict[str, Row] = {
     "password": Row(get=SIGNED_IN, post=SIGNED_IN),
     "account_delete": Row(get=SIGNED_IN, post=SIGNED_IN),
     "people": Row(get=ADMIN),
-    "person_update": Row(post=ADMIN),
+    "person_update": Row(post=ADMIN, data={"do": "close"}),
     "disk": Row(get=ADMIN),
-    "disk_free": Row(post=ADMIN),
+    "disk_free": Row(post=ADMIN, data={"kind": "logs"}),
 }
 
 PROJECTS: dict[str, Row] = {
@@ -71,9 +71,9 @@ PROJECTS: dict[str, Row] = {
     "project_delete": Row(get="manage", post="manage"),
     "project_leave": Row(post="open"),
     "members": Row(get="manage"),
-    "member_role": Row(post="manage"),
+    "member_role": Row(post="manage", data={"role": "viewer"}),
     "member_remove": Row(post="manage"),
-    "invitation_new": Row(post="manage"),
+    "invitation_new": Row(post="manage", data={"role": "viewer"}),
     "invitation_revoke": Row(post="manage"),
 }
 
@@ -84,12 +84,20 @@ TEXTS: dict[str, Row] = {}
 LABELS: dict[str, Row] = {}
 
 # The labelling page: labeling/urls/labelling.py.
-LABELLING: dict[str, Row] = {}
+LABELLING: dict[str, Row] = {
+    "label": Row(get="label"),
+    "label_decide": Row(post="label"),
+    "label_decisions": Row(post="label"),
+    "label_next": Row(get="label"),
+}
 
 # Runs, predictions, bundles: training/urls.py.
 TRAINING: dict[str, Row] = {}
 
 # Progress of jobs.
-JOBS: dict[str, Row] = {}
+JOBS: dict[str, Row] = {
+    "job_status": Row(get="read"),
+    "job_cancel": Row(post="train"),
+}
 
 TABLE: dict[str, Row] = {**ACCOUNTS, **PROJECTS, **TEXTS, **LABELS, **LABELLING, **TRAINING, **JOBS}

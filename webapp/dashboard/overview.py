@@ -149,7 +149,7 @@ def steps_of(project: Project, standing: Standing, abilities: frozenset[str]) ->
     # What came later cannot have happened without what comes before: a trained project has enough labels.
     now = next((key for key, is_done in done.items() if not is_done and not _overtaken(key, done)), "")
     steps = []
-    for key, (title, facts, ability, name, button) in _texts(standing).items():
+    for key, (title, facts, ability, name, button) in _texts(standing, abilities).items():
         state = "now" if key == now else "done" if done[key] or _overtaken(key, done) else "later"
         url = reverse(name, args=[project.pk]) if ability in abilities else ""
         steps.append(Step(key, title, facts, state, url, button))
@@ -169,7 +169,7 @@ def _overtaken(key: str, done: dict[str, bool]) -> bool:
     return key == "label" and (done["train"] or done["take"])
 
 
-def _texts(standing: Standing) -> dict[str, tuple[str, str, str, str, str]]:
+def _texts(standing: Standing, abilities: frozenset[str]) -> dict[str, tuple[str, str, str, str, str]]:
     """Per step: title, sentence of facts, ability, name of its address, button."""
     numbers = {"texts": standing.texts, "labelled": standing.labelled, "open": standing.open}
     return {
@@ -200,7 +200,7 @@ def _texts(standing: Standing) -> dict[str, tuple[str, str, str, str, str]]:
         ),
         "train": (
             _("训练"),
-            _train_facts(standing),
+            _train_facts(standing, sees_results="read" in abilities),
             "read" if standing.runs else "train",
             "train",
             _("看结果") if standing.runs else _("训练模型"),
@@ -230,11 +230,11 @@ def _label_facts(standing: Standing, numbers: dict[str, int]) -> str:
     return facts
 
 
-def _train_facts(standing: Standing) -> str:
+def _train_facts(standing: Standing, *, sees_results: bool) -> str:
     if not standing.runs:
         return _("一个按钮，几分钟，不需要 GPU。")
     found = standing.accuracy
-    if found is None:
+    if found is None or not sees_results:
         return ngettext("训练过 %(n)d 次。", "训练过 %(n)d 次。", standing.runs) % {"n": standing.runs}
     values = {
         "number": standing.run_number,

@@ -34,7 +34,9 @@ class Command(BaseCommand):
         user = User.objects.filter(username=username).first()
         if user is None:
             names = ", ".join(User.objects.filter(is_active=True).values_list("username", flat=True)[:20])
-            raise CommandError(f"没有用户 {username}。现有：{names} / no account {username!r}; there are: {names}")
+            raise CommandError(
+                f"没有用户 {username}。现有：{names} / no account {username!r}; there are: {names}"
+            )
         password = self._generated() if generate else self._asked(user)
         user.set_password(password)
         user.save(update_fields=["password"])

@@ -48,21 +48,11 @@ def load_backbone(folder: str | Path) -> tuple[nn.Layer, dict[str, np.ndarray]]:
     weights = load_file(folder / "model.safetensors")
     with paddle.LazyGuard():
         ernie = ErnieModel(ErnieConfig(**config))
-    missing = []
     for name, parameter in ernie.named_parameters():
         value = weights.get(f"ernie.{name}", weights.get(name))
-        if value is None:
-            if name.startswith("pooler."):
-                value = np.zeros(parameter.shape, dtype=np.float32)
-            else:
-                missing.append(name)
-                continue
-        if list(value.shape) != list(parameter.shape):
-            raise BackboneError(f"{name}: shape {list(value.shape)}, expected {list(parameter.shape)}", tensor=name)
-        parameter.initialize()
-        parameter.set_value(value.astype(np.float32, copy=False))
-    if missing:
-        raise BackboneError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more tensors", tensor=missing[0])
+        if value is None and name.startswith("pooler."):
+            value = np.zeros(parameter.shape, dtype=np.float32)
+        _set(parameter, name, value)
     prefix = "cls.predictions."
     head = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     if "decoder_bias" not in head and "decoder.bias" in head:
@@ -122,7 +112,11 @@ class SoftPrompt(nn.Layer):
 
 
 class TextNetwork(nn.Layer):
-    """A backbone under a head. Children define `head(hidden, attention_mask, mask_positions)`."""
+    """A backbone under a head.
+
+    Children define `features(hidden, attention_mask, mask_positions)`: what the last linear map reads, and
+    `classify(features)`: logits [n, labels]; and `describe()`: JSON values from which `rebuild` makes the layer again.
+    """
 
     def __init__(self, ernie: nn.Layer, n_labels: int) -> None:
         super().__init__()
@@ -194,16 +188,6 @@ class TextNetwork(nn.Layer):
                 hidden = layer(hidden, away)
         return hidden
 
-    def features(
-        self, hidden: paddle.Tensor, attention_mask: paddle.Tensor, mask_positions: paddle.Tensor | None
-    ) -> paddle.Tensor:
-        """What the last linear map reads."""
-        raise NotImplementedError
-
-    def classify(self, features: paddle.Tensor) -> paddle.Tensor:
-        """Logits [n, labels] of `features`."""
-        raise NotImplementedError
-
     def forward(
         self,
         input_ids: paddle.Tensor,
@@ -233,21 +217,24 @@ def mean_vector(hidden: paddle.Tensor, attention_mask: paddle.Tensor) -> paddle.
 class LabelSentenceNetwork(TextNetwork):
     """Scores a text against a row a label; rows start as the encoder's own vectors of the label sentences.
 
-    logits = scale · normalise(mean vector − centre) · rows + bias. `rows` [labels, H] start centred and normalised,
-    `centre` is the mean of the label sentences' vectors and stays.
+    logits = scale · normalise(unit mean vector − centre) · rows + bias, with rows [labels, H] and centre [1, H].
     """
 
-    def __init__(self, ernie: nn.Layer, label_vectors: np.ndarray, scale: float) -> None:
-        super().__init__(ernie, len(label_vectors))
-        centre = label_vectors.mean(axis=0, keepdims=True)
-        rows = label_vectors - centre
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    def __init__(
+        self, ernie: nn.Layer, rows: np.ndarray, bias: np.ndarray, centre: np.ndarray, scale: float
+    ) -> None:
+        super().__init__(ernie, len(rows))
         self.scale = scale
-        self.register_buffer("centre", paddle.to_tensor(centre.astype(np.float32)))
+        self.register_buffer("centre", paddle.to_tensor(centre.reshape(1, -1).astype(np.float32)))
         self.rows = self.create_parameter(
             list(rows.shape), default_initializer=nn.initializer.Assign(rows.astype(np.float32))
         )
-        self.bias = self.create_parameter([len(rows)], is_bias=True)
+        self.bias = self.create_parameter(
+            [len(rows)], default_initializer=nn.initializer.Assign(bias.astype(np.float32))
+        )
+
+    def describe(self) -> dict:
+        return {"kind": "label_sentence", "scale": self.scale, "n_labels": self.n_labels}
 
     def features(self, hidden, attention_mask, mask_positions=None):
         # Unit vectors first: the centre is a mean of unit vectors.
@@ -262,15 +249,18 @@ class FineTuneNetwork(TextNetwork):
     """The baseline: a pooled vector, dropout, one linear layer that starts at random."""
 
     def __init__(
-        self, ernie: nn.Layer, n_labels: int, *, pooling: str, seed: int, dropout: float, initializer_range: float
+        self, ernie: nn.Layer, n_labels: int, *, pooling: str, seed: int = 0
     ) -> None:
         super().__init__(ernie, n_labels)
         self.pooling = pooling
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(ernie.config.hidden_dropout_prob)
         hidden_size = int(self.words.shape[1])
-        start = np.random.default_rng(seed).normal(0.0, initializer_range, (hidden_size, n_labels))
+        start = np.random.default_rng(seed).normal(0.0, ernie.config.initializer_range, (hidden_size, n_labels))
         self.classifier = nn.Linear(hidden_size, n_labels)
         self.classifier.weight.set_value(start.astype(np.float32))
+
+    def describe(self) -> dict:
+        return {"kind": "finetune", "pooling": self.pooling, "n_labels": self.n_labels}
 
     def features(self, hidden, attention_mask, mask_positions=None):
         if self.pooling == "mean":
@@ -295,36 +285,51 @@ class PromptNetwork(TextNetwork):
     embeddings themselves and only the backbone learns (PET, arXiv 2001.07676).
     """
 
-    def __init__(
-        self, ernie: nn.Layer, head: dict[str, np.ndarray], verbalizer: Verbalizer, *, n_masks: int, soft: bool
-    ) -> None:
-        super().__init__(ernie, len(verbalizer.labels))
+    def __init__(self, ernie: nn.Layer, n_labels: int, *, n_masks: int, n_words: int, soft: bool) -> None:
+        super().__init__(ernie, n_labels)
+        hidden_size = int(self.words.shape[1])
+        self.n_masks = n_masks
+        self.mask_head = MaskHead(hidden_size, ernie.config.hidden_act)
+        zero = nn.initializer.Constant(0.0)
+        self.rows = self.create_parameter([n_masks, n_words, hidden_size], default_initializer=zero)
+        self.bias = self.create_parameter([n_masks, n_words], default_initializer=zero)
+        self.rows.stop_gradient = self.bias.stop_gradient = not soft
+        self.register_buffer("token_weight", paddle.zeros([n_masks, n_words]))
+        self.register_buffer("word_to_label", paddle.zeros([n_words, n_labels]))
+
+    def start_from(self, head: dict[str, np.ndarray], verbalizer: Verbalizer) -> None:
+        """Sets mask head and rows to the masked language model's own."""
         if "transform.weight" not in head:
             raise BackboneError(
                 "the backbone has no masked-language-model head", hint="Choose the method label_sentence or finetune."
             )
-        words = self.words.numpy()
-        hidden_size = words.shape[1]
-        self.mask_head = MaskHead(hidden_size, ernie.config.hidden_act)
         for name, parameter in self.mask_head.named_parameters():
             parameter.set_value(head[name].astype(np.float32))
+        words = self.words.numpy()
         decoder_bias = head.get("decoder_bias", np.zeros(len(words), dtype=np.float32)).astype(np.float32)
+        rows, bias, weight = (np.zeros(p.shape, dtype=np.float32) for p in (self.rows, self.bias, self.token_weight))
+        gather = np.zeros(self.word_to_label.shape, dtype=np.float32)
         flat = [(label, ids) for label, group in enumerate(verbalizer.token_ids) for ids in group]
-        rows = np.zeros((n_masks, len(flat), hidden_size), dtype=np.float32)
-        bias = np.zeros((n_masks, len(flat)), dtype=np.float32)
-        weight = np.zeros((n_masks, len(flat)), dtype=np.float32)
-        gather = np.zeros((len(flat), self.n_labels), dtype=np.float32)
         for column, (label, ids) in enumerate(flat):
             rows[: len(ids), column] = words[list(ids)]
             bias[: len(ids), column] = decoder_bias[list(ids)]
             weight[: len(ids), column] = 1.0 / len(ids)
             gather[column, label] = 1.0 / len(verbalizer.token_ids[label])
-        self.n_masks = n_masks
-        self.rows = self.create_parameter(rows.shape, default_initializer=nn.initializer.Assign(rows))
-        self.bias = self.create_parameter(bias.shape, default_initializer=nn.initializer.Assign(bias))
-        self.rows.stop_gradient = self.bias.stop_gradient = not soft
-        self.register_buffer("token_weight", paddle.to_tensor(weight))
-        self.register_buffer("word_to_label", paddle.to_tensor(gather))
+        for tensor, value in (
+            (self.rows, rows),
+            (self.bias, bias),
+            (self.token_weight, weight),
+            (self.word_to_label, gather),
+        ):
+            tensor.set_value(value)
+
+    def describe(self) -> dict:
+        return {
+            "kind": "prompt",
+            "n_labels": self.n_labels,
+            "n_masks": self.n_masks,
+            "n_words": int(self.rows.shape[1]),
+        }
 
     def features(self, hidden, attention_mask, mask_positions):
         index = mask_positions.unsqueeze(-1).expand([-1, -1, hidden.shape[-1]])
@@ -335,3 +340,41 @@ class PromptNetwork(TextNetwork):
         scores = paddle.matmul(features.transpose([1, 0, 2]), self.rows, transpose_y=True) + self.bias.unsqueeze(1)
         words = (scores * self.token_weight.unsqueeze(1)).sum(axis=0)
         return paddle.matmul(words, self.word_to_label)
+
+
+def rebuild(described: dict, backbone_config: dict, weights: dict[str, np.ndarray]) -> TextNetwork:
+    """The network that `describe` and its weights tell of, in evaluation mode. Raises BackboneError."""
+    from paddlenlp.transformers import ErnieConfig, ErnieModel
+
+    with paddle.LazyGuard():
+        ernie = ErnieModel(ErnieConfig(**backbone_config))
+    for name, parameter in ernie.named_parameters():
+        _set(parameter, name, weights.get(f"ernie.{name}"))
+    n_labels = described["n_labels"]
+    hidden_size = backbone_config["hidden_size"]
+    if described["kind"] == "label_sentence":
+        blank = np.zeros((n_labels, hidden_size), dtype=np.float32)
+        network: TextNetwork = LabelSentenceNetwork(ernie, blank, blank[:, 0], blank[0], described["scale"])
+    elif described["kind"] == "finetune":
+        network = FineTuneNetwork(ernie, n_labels, pooling=described["pooling"])
+    else:
+        network = PromptNetwork(
+            ernie, n_labels, n_masks=described["n_masks"], n_words=described["n_words"], soft=True
+        )
+    if "soft_rows" in weights:
+        network.set_soft_rows(weights["soft_rows"])
+    for name, tensor in network.state_dict().items():
+        if not name.startswith("ernie."):
+            _set(tensor, name, weights.get(name))
+    network.eval()
+    return network
+
+
+def _set(tensor: paddle.Tensor, name: str, value: np.ndarray | None) -> None:
+    if value is None:
+        raise BackboneError(f"the weights lack {name}", tensor=name)
+    if list(value.shape) != list(tensor.shape):
+        raise BackboneError(f"{name}: shape {list(value.shape)}, expected {list(tensor.shape)}", tensor=name)
+    if hasattr(tensor, "initialize") and not tensor._is_initialized():
+        tensor.initialize()
+    tensor.set_value(value.astype(np.float32, copy=False))

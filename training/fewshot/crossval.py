@@ -1,0 +1,72 @@
+"""Cross-validation of a whole run: what stands in for dev where there is too little of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from training.fewshot import evaluation
+from training.fewshot.backbones import Backbone
+from training.fewshot.config import FewShotConfig
+from training.fewshot.data import FewShotData, Split, class_counts, empty_split
+
+
+def joined(first: Split, second: Split) -> Split:
+    """Both splits one after the other."""
+    return Split(
+        first.texts + second.texts, np.concatenate([first.labels, second.labels]), first.ids + second.ids
+    )
+
+
+def cross_validate(
+    config: FewShotConfig,
+    data: FewShotData,
+    *,
+    backbone: Backbone,
+    folds: int | None = None,
+    on_event: Callable[[dict], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> dict:
+    """The dict E over train + dev, each text predicted by a model that never saw it, with `by` and `folds`.
+
+    Each fold is the whole run over again, choices included. `fold_accuracies` tells how far they spread.
+    """
+    from training.fewshot.model import fit
+
+    emit = on_event or (lambda event: None)
+    whole = joined(data.train.with_labels(), data.dev.with_labels())
+    folds = folds or config.cross_validation_folds
+    if whole.labels.ndim == 1:
+        rarest = class_counts(whole, data.n_labels)
+        folds = max(2, min(folds, int(rarest[rarest > 0].min())))
+    proba = np.zeros((len(whole), data.n_labels), dtype=np.float32)
+    plain = config.replace(save_steps=0, eval_steps=0, load_best_model_at_end=False, early_stopping_patience=None)
+    accuracies = []
+    for fold, (inside, outside) in enumerate(evaluation.stratified_folds(whole.labels, folds, config.seed)):
+        emit({"type": "stage", "stage": "cross_validate", "step": fold + 1, "total": folds})
+        part = dataclasses.replace(
+            data,
+            train=whole.take(inside),
+            dev=empty_split(data.n_labels, config.task),
+            test=empty_split(data.n_labels, config.task),
+        )
+        model = fit(
+            plain,
+            part,
+            None,
+            lambda event: emit(event) if event["type"] == "progress" else None,
+            backbone=backbone,
+            should_stop=should_stop,
+        )
+        proba[outside] = model.predict_proba([whole.texts[i] for i in outside])
+        accuracies.append(_share(proba[outside], whole.labels[outside]))
+    found = evaluation.evaluate(proba, whole.labels, [label.name for label in data.labels])
+    return {**found, "by": "cross_validation", "folds": folds, "fold_accuracies": accuracies}
+
+
+def _share(proba: np.ndarray, targets: np.ndarray) -> float:
+    if targets.ndim == 2:
+        return float(((proba >= 0.5) == (targets > 0)).all(axis=1).mean())
+    return float((proba.argmax(axis=1) == targets).mean())

@@ -1,0 +1,84 @@
+"""Running a network over texts without training it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import paddle
+
+from training.fewshot.batching import eval_batches
+from training.fewshot.errors import Cancelled
+from training.fewshot.runner import TextEncoder
+
+
+def network_logits(
+    network,
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    *,
+    batch_size: int = 64,
+    on_event: Callable[[dict], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    stage: str = "predict",
+) -> np.ndarray:
+    """(n_texts, n_labels) float32: logits of a network in evaluation mode, averaged over a text's views."""
+    rows = encoder.rows(texts)
+    n_views = len(encoder.views)
+    outputs = run_rows(
+        lambda arrays: network(*arrays), network, encoder, rows, batch_size, on_event, should_stop, stage
+    )
+    if not len(texts):
+        return np.zeros((0, network.n_labels), dtype=np.float32)
+    return outputs.reshape(len(texts), n_views, -1).mean(axis=1)
+
+
+def network_features(network, encoder: TextEncoder, rows: Sequence[dict], batch_size: int = 64) -> np.ndarray:
+    """[rows, …] float32: what the network's last linear map reads."""
+
+    def features(arrays: list[paddle.Tensor]) -> paddle.Tensor:
+        ids, types, positions, mask = arrays[:4]
+        hidden = network.run_layers(network.embed(ids, types, positions), mask)
+        return network.features(hidden, mask, arrays[4] if len(arrays) > 4 else None)
+
+    return run_rows(features, network, encoder, rows, batch_size)
+
+
+def run_rows(
+    function: Callable[[list[paddle.Tensor]], paddle.Tensor],
+    network,
+    encoder: TextEncoder,
+    rows: Sequence[dict],
+    batch_size: int,
+    on_event: Callable[[dict], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    stage: str = "predict",
+) -> np.ndarray:
+    """`function` of each batch's arrays, put back in the order of `rows`; batches hold rows of like length."""
+    network.eval()
+    outputs: np.ndarray | None = None
+    done, began, told = 0, time.monotonic(), 0.0
+    with paddle.no_grad():
+        for batch in eval_batches([len(row["input_ids"]) for row in rows], batch_size):
+            if should_stop is not None and should_stop():
+                raise Cancelled(f"stopped after {done} of {len(rows)} rows")
+            arrays = encoder.collate([rows[i] for i in batch])
+            values = function([paddle.to_tensor(arrays[name]) for name in encoder.inputs]).numpy()
+            if outputs is None:
+                outputs = np.zeros((len(rows), *values.shape[1:]), dtype=np.float32)
+            outputs[batch] = values
+            done += len(batch)
+            seconds = time.monotonic() - began
+            if on_event is not None and (seconds - told > 0.5 or done == len(rows)):
+                told = seconds
+                on_event(
+                    {
+                        "type": "progress",
+                        "stage": stage,
+                        "step": done,
+                        "total": len(rows),
+                        "eta_seconds": round(seconds / done * (len(rows) - done), 1),
+                    }
+                )
+    return outputs if outputs is not None else np.zeros((0, 0), dtype=np.float32)

@@ -1,0 +1,446 @@
+"""The training loop. `Loop.run` is the loop itself; what it does at each step stands in small pieces below it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from training.fewshot import checkpoint as checkpoints
+from training.fewshot import losses
+from training.fewshot.batching import epoch_batches, eval_batches, pad_hidden
+from training.fewshot.config import FewShotConfig
+from training.fewshot.errors import Cancelled, TrainingDiverged
+from training.fewshot.networks import TextNetwork
+from training.fewshot.runner import TextEncoder
+
+Listener = Callable[[dict], None]
+
+
+def total_steps(config: FewShotConfig, n_rows: int) -> int:
+    """Optimiser updates of a run over `n_rows` rows."""
+    if config.max_steps > 0:
+        return config.max_steps
+    batches = math.ceil(n_rows / config.train_batch_size)
+    return max(1, math.ceil(config.num_train_epochs * batches / config.gradient_accumulation_steps))
+
+
+def schedule(config: FewShotConfig, total: int) -> Callable[[int], float]:
+    """Update number (from 0) → factor on the learning rates: warm-up from 0, then linear, cosine or constant."""
+    warmup = config.warmup_steps or math.ceil(config.warmup_ratio * total)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return step / max(1, warmup)
+        if config.lr_scheduler_type == "constant":
+            return 1.0
+        progress = (step - warmup) / max(1, total - warmup)
+        if config.lr_scheduler_type == "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+        return max(0.0, 1.0 - progress)
+
+    return factor
+
+
+class Step(nn.Layer):
+    """One forward pass that gives logits and features; made static apart from the network, which stays as it is."""
+
+    def __init__(self, network: TextNetwork, first_layer: int) -> None:
+        super().__init__()
+        self.network = network
+        self.first_layer = first_layer
+
+    def forward(self, start, token_type_ids, position_ids, attention_mask, mask_positions):
+        network = self.network
+        if self.first_layer:
+            hidden = start
+        else:
+            hidden = network.embed(start, token_type_ids, position_ids)
+        hidden = network.run_layers(hidden, attention_mask, self.first_layer)
+        features = network.features(hidden, attention_mask, mask_positions)
+        return network.classify(features), features
+
+
+class Loop:
+    """Trains a network on encoded rows.
+
+    `targets`: int64 [rows] class ids, or float32 [rows, labels] (soft targets, or 0/1 for multi-label). `evaluate`
+    gives {"accuracy", "macro_f1", "loss", …} on dev and is called with the whole vocabulary in place.
+    `run_id` is the fingerprint by which a checkpoint knows its run. With one seed, the numbers are the same whether
+    the run was resumed or not: order, dropout and noise depend on (seed, step) alone.
+    """
+
+    def __init__(
+        self,
+        network: TextNetwork,
+        config: FewShotConfig,
+        encoder: TextEncoder,
+        rows: Sequence[dict],
+        targets: np.ndarray,
+        *,
+        multi_label: bool = False,
+        class_weights: np.ndarray | None = None,
+        evaluate: Callable[[], dict] | None = None,
+        checkpoint_dir: str | None = None,
+        run_id: str = "",
+        on_event: Listener | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        stage: str = "train",
+    ) -> None:
+        self.network = network
+        self.config = config
+        self.encoder = encoder
+        self.rows = list(rows)
+        self.lengths = [len(row["input_ids"]) for row in self.rows]
+        self.targets = targets
+        self.multi_label = multi_label
+        self.class_weights = None if class_weights is None else paddle.to_tensor(class_weights.astype(np.float32))
+        self.evaluate = evaluate
+        self.checkpoint_dir = checkpoint_dir
+        self.run_id = run_id
+        self.emit = on_event or (lambda event: None)
+        self.should_stop = should_stop or (lambda: False)
+        self.stage = stage
+        self.total = total_steps(config, len(self.rows))
+        self.factor = schedule(config, self.total)
+        self.step = 0
+        self.best: tuple[float, int] | None = None
+        self.best_arrays: dict[str, np.ndarray] | None = None
+        self.since_best = 0
+        self.history: list[dict] = []
+        self._prepare()
+
+    def run(self) -> None:
+        """Trains to the end (or to an early stop) and leaves the network with the weights to keep."""
+        self._resume()
+        config, began, first = self.config, time.monotonic(), self.step
+        running: list[float] = []
+        last_progress = 0.0
+        for batches in self._updates(self.step):
+            if self.should_stop():
+                raise Cancelled(f"stopped after {self.step} of {self.total} steps")
+            running.append(self._update(batches))
+            self.step += 1
+            seconds = time.monotonic() - began
+            if seconds - last_progress > 0.5 or self.step == self.total or self.step == first + 1:
+                last_progress = seconds
+                eta = seconds / (self.step - first) * (self.total - self.step)
+                self.emit(
+                    {
+                        "type": "progress",
+                        "stage": self.stage,
+                        "step": self.step,
+                        "total": self.total,
+                        "eta_seconds": round(eta, 1),
+                    }
+                )
+            if self.step % config.logging_steps == 0 or self.step == self.total:
+                self._metric(loss=sum(running) / len(running), learning_rate=self._rate() * config.learning_rate)
+                running = []
+            if self._due(config.eval_steps) and self.evaluate and not self._improves():
+                break
+            if self._due(config.save_steps) and self.checkpoint_dir:
+                self._save()
+        self._finish()
+
+    def _updates(self, done: int) -> Iterator[list[np.ndarray]]:
+        """The micro-batches of each update from number `done` on."""
+        accumulate = self.config.gradient_accumulation_steps
+        waiting: list[np.ndarray] = []
+        number = epoch = 0
+        while number < self.total:
+            for batch in epoch_batches(self.lengths, self.config.train_batch_size, self.config.seed, epoch):
+                waiting.append(batch)
+                if len(waiting) < accumulate:
+                    continue
+                if number >= done:
+                    yield waiting
+                number, waiting = number + 1, []
+                if number >= self.total:
+                    return
+            epoch += 1
+
+    def _update(self, batches: list[np.ndarray]) -> float:
+        paddle.seed((self.config.seed * 1_000_003 + self.step * 7919 + 1) % (2**31 - 1))
+        self.network.train()
+        total = 0.0
+        for batch in batches:
+            loss = self._loss(batch) / len(batches)
+            value = float(loss)
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"the loss is {value} at step {self.step + 1}", step=self.step + 1)
+            total += value
+            self.scaler.scale(loss).backward()
+            if self.config.fgm_epsilon:
+                with self._disturbed_words():
+                    self.scaler.scale(self._loss(batch) / len(batches)).backward()
+        self.optimizer.set_lr(self._rate())
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.clear_grad()
+        if self.config.ema_decay:
+            decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+            with paddle.no_grad():
+                for name, parameter in self.trained.items():
+                    self.ema[name] = self.ema[name] * decay + parameter * (1.0 - decay)
+        return total
+
+    def _loss(self, batch: np.ndarray) -> paddle.Tensor:
+        config = self.config
+        chosen = np.concatenate([batch, batch]) if config.use_rdrop else batch
+        targets = paddle.to_tensor(self.targets[chosen])
+        with paddle.amp.auto_cast(enable=self.autocast is not None, dtype=self.autocast or "float16", level="O1"):
+            logits, features = self.forward(*self._arrays(chosen))
+        logits = logits.astype("float32")
+        loss = losses.classification_loss(
+            logits,
+            targets,
+            multi_label=self.multi_label,
+            label_smoothing=config.label_smoothing if targets.ndim == 1 or self.multi_label else 0.0,
+            class_weights=self.class_weights,
+        )
+        if config.use_rdrop:
+            # One pass over the doubled batch: dropout differs between the halves.
+            first, second = logits[: len(batch)], logits[len(batch) :]
+            diverge = losses.bernoulli_divergence if self.multi_label else losses.rdrop_divergence
+            loss = loss + config.alpha_rdrop * diverge(first, second)
+        if config.use_rgl and targets.ndim == 1:
+            vectors = features.astype("float32").reshape([len(chosen), -1])
+            loss = loss + config.alpha_rgl * losses.relation_loss(vectors, targets)
+        return loss
+
+    def _arrays(self, chosen: np.ndarray) -> list[paddle.Tensor]:
+        arrays = self.encoder.collate([self.rows[i] for i in chosen])
+        start = pad_hidden([self.cached[i] for i in chosen]) if self.first_layer else arrays["input_ids"]
+        masks = arrays.get("mask_positions")
+        if masks is None:
+            masks = np.zeros((len(chosen), 1), dtype=np.int64)
+        names = ("token_type_ids", "position_ids", "attention_mask")
+        return [paddle.to_tensor(value) for value in (start, *(arrays[name] for name in names), masks)]
+
+    def _prepare(self) -> None:
+        """Freezes, caches, cuts the vocabulary to what the rows use, and makes optimiser and static graph."""
+        config, network = self.config, self.network
+        network.recompute = config.recompute
+        frozen = network.depth if config.freeze_plm else min(config.freeze_layers, network.depth)
+        if frozen:
+            for parameter in network.ernie.embeddings.parameters():
+                parameter.stop_gradient = True
+            for layer in network.ernie.encoder.layers[:frozen]:
+                for parameter in layer.parameters():
+                    parameter.stop_gradient = True
+        if config.freeze_dropout:
+            for layer in network.sublayers():
+                if isinstance(layer, nn.Dropout):
+                    layer.p = 0.0
+                elif isinstance(layer, nn.MultiHeadAttention):
+                    layer.dropout = 0.0
+        # Frozen layers run once, without dropout; soft prompts below them would need their gradient.
+        self.first_layer = frozen if network.soft is None else 0
+        self.cached = cache_states(network, self.encoder, self.rows, frozen) if self.first_layer else []
+        self._cut_vocabulary()
+        heads = network.head_names()
+        self.trained = {name: p for name, p in network.named_parameters() if not p.stop_gradient}
+        groups = []
+        for rate, decay, head in (
+            (config.learning_rate, config.weight_decay, False),
+            (config.ppt_learning_rate, config.ppt_weight_decay, True),
+        ):
+            chosen = [(name, p) for name, p in self.trained.items() if (name in heads) == head]
+            for wide in (True, False):
+                parameters = [p for _, p in chosen if (p.ndim > 1) == wide]
+                if parameters:
+                    groups.append(
+                        {"params": parameters, "learning_rate": rate, "weight_decay": decay if wide else 0.0}
+                    )
+        clip = nn.ClipGradByGlobalNorm(config.max_grad_norm) if config.max_grad_norm else None
+        # The base rate carries the schedule; each group's own rate multiplies it.
+        self.optimizer = paddle.optimizer.AdamW(1.0, parameters=groups, grad_clip=clip)
+        on_gpu = paddle.get_device().startswith("gpu")
+        self.autocast = {"fp16": "float16", "bf16": "bfloat16"}.get(config.precision) if on_gpu else None
+        self.scaler = paddle.amp.GradScaler(enable=self.autocast == "float16")
+        self.ema = {name: p.clone().detach() for name, p in self.trained.items()} if config.ema_decay else {}
+        step = Step(network, self.first_layer)
+        if config.to_static and not config.recompute:
+            spec = [paddle.static.InputSpec([None, None], "int64") for _ in range(5)]
+            if self.first_layer:
+                spec[0] = paddle.static.InputSpec([None, None, int(network.words.shape[1])], "float32")
+            step = paddle.jit.to_static(step, input_spec=spec, full_graph=True)
+        self.forward = step
+
+    def _cut_vocabulary(self) -> None:
+        """Trains only the embedding rows that occur: without weight decay the others would not move anyway."""
+        words = self.network.words
+        self.whole_words = words
+        self.used = np.unique(np.concatenate([row["input_ids"] for row in self.rows] + [[self.encoder.pad_id]]))
+        vocabulary = int(words.shape[0])
+        n_soft = int(self.used.max()) + 1 - vocabulary
+        self.used = self.used[self.used < vocabulary]
+        place = np.zeros(vocabulary + max(n_soft, 0), dtype=np.int64)
+        place[self.used] = np.arange(len(self.used))
+        place[vocabulary:] = len(self.used) + np.arange(max(n_soft, 0))
+        self.rows = [{**row, "input_ids": place[np.asarray(row["input_ids"])]} for row in self.rows]
+        self.encoder = _PaddedBy(self.encoder, int(place[self.encoder.pad_id]))
+        self.network.replace_words(words.numpy()[self.used])
+
+    @contextlib.contextmanager
+    def _whole_vocabulary(self) -> Iterator[None]:
+        layer = self.network.ernie.embeddings.word_embeddings
+        cut = layer.weight
+        whole = self.whole_words.numpy()
+        whole[self.used] = cut.numpy()
+        self.network.replace_words(whole)
+        try:
+            yield
+        finally:
+            layer.weight = cut
+
+    @contextlib.contextmanager
+    def _disturbed_words(self) -> Iterator[None]:
+        """FGM (arXiv 1605.07725): the word embeddings moved by ε along their gradient."""
+        words = self.network.words
+        with paddle.no_grad():
+            if words.grad is None:
+                yield
+                return
+            kept = words.clone()
+            norm = paddle.sqrt((words.grad**2).sum())
+            words.set_value(words + self.config.fgm_epsilon * words.grad / (norm + 1e-12))
+        try:
+            yield
+        finally:
+            words.set_value(kept)
+
+    def _rate(self) -> float:
+        return self.factor(self.step)
+
+    def _due(self, every: int) -> bool:
+        return bool(every) and (self.step % every == 0 or self.step == self.total)
+
+    def _metric(self, **values: float) -> None:
+        epoch = self.step * self.config.gradient_accumulation_steps * self.config.train_batch_size / len(self.rows)
+        entry = {"type": "metric", "step": self.step, "epoch": round(epoch, 3), **values}
+        self.history.append(entry)
+        self.emit(entry)
+
+    def _improves(self) -> bool:
+        """Evaluates on dev; False when patience is at its end."""
+        config = self.config
+        with self._averaged(), self._whole_vocabulary():
+            self.network.eval()
+            found = self.evaluate()
+        self._metric(**{f"dev_{name}": value for name, value in found.items()})
+        score = -found["loss"] if config.metric_for_best_model == "loss" else found[config.metric_for_best_model]
+        if self.best is None or score > self.best[0]:
+            self.best, self.since_best = (score, self.step), 0
+            if config.load_best_model_at_end:
+                with self._averaged():
+                    self.best_arrays = {name: p.numpy().copy() for name, p in self.trained.items()}
+        else:
+            self.since_best += 1
+        return config.early_stopping_patience is None or self.since_best < config.early_stopping_patience
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The moving average of the weights in place of the weights, where one is kept."""
+        kept = {name: p.clone() for name, p in self.trained.items()} if self.ema else {}
+        for name, value in self.ema.items():
+            self.trained[name].set_value(value)
+        try:
+            yield
+        finally:
+            for name, value in kept.items():
+                self.trained[name].set_value(value)
+
+    def _save(self) -> None:
+        arrays = {f"weight/{name}": p.numpy() for name, p in self.trained.items()}
+        arrays |= {f"average/{name}": value.numpy() for name, value in self.ema.items()}
+        arrays |= {f"best/{name}": value for name, value in (self.best_arrays or {}).items()}
+        moments = self.optimizer.state_dict()
+        for name, parameter in self.trained.items():
+            for key, value in moments.items():
+                if key.startswith(f"{parameter.name}_"):
+                    arrays[f"moment/{name}|{key.removeprefix(parameter.name)}"] = value.numpy()
+        state = {"best": self.best, "since_best": self.since_best, "history": self.history}
+        checkpoints.write(
+            self.checkpoint_dir,
+            checkpoints.Checkpoint(self.step, arrays, state),
+            self.run_id,
+            keep=self.config.save_total_limit,
+        )
+        self.emit({"type": "checkpoint", "step": self.step})
+
+    def _resume(self) -> None:
+        if not self.checkpoint_dir:
+            return
+        found, damaged = checkpoints.newest(self.checkpoint_dir, self.run_id)
+        for path in damaged:
+            self.emit(
+                {"type": "warning", "code": "checkpoint_damaged", "message": f"{path.name} is damaged and was passed over"}
+            )
+        if found is None:
+            return
+        moments = {}
+        for key, value in found.arrays.items():
+            kind, _, name = key.partition("/")
+            if kind == "weight":
+                self.trained[name].set_value(value)
+            elif kind == "average":
+                self.ema[name] = paddle.to_tensor(value)
+            elif kind == "best":
+                self.best_arrays = (self.best_arrays or {}) | {name: value}
+            else:
+                name, _, suffix = name.partition("|")
+                moments[self.trained[name].name + suffix] = paddle.to_tensor(value)
+        self.optimizer.set_state_dict(moments)
+        self.step = found.step
+        best = found.state["best"]
+        self.best = (best[0], best[1]) if best else None
+        self.since_best = found.state["since_best"]
+        self.history = found.state["history"]
+        self.emit({"type": "stage", "stage": "resume", "step": self.step})
+
+    def _finish(self) -> None:
+        for name, value in self.ema.items():
+            self.trained[name].set_value(value)
+        for name, value in (self.best_arrays or {}).items():
+            self.trained[name].set_value(value)
+        whole = self.whole_words.numpy()
+        whole[self.used] = self.network.words.numpy()
+        self.network.replace_words(whole)
+        self.network.recompute = False
+        self.network.eval()
+
+
+class _PaddedBy:
+    """The encoder's collate with another id for padding."""
+
+    def __init__(self, encoder: TextEncoder, pad_id: int) -> None:
+        self.encoder = encoder
+        self.pad_id = pad_id
+
+    def collate(self, rows: Sequence[dict]) -> dict[str, np.ndarray]:
+        arrays = self.encoder.collate(rows)
+        arrays["input_ids"] = np.where(arrays["attention_mask"] == 1, arrays["input_ids"], self.pad_id)
+        return arrays
+
+
+def cache_states(
+    network: TextNetwork, encoder: TextEncoder, rows: Sequence[dict], layers: int, batch_size: int = 32
+) -> list[np.ndarray]:
+    """float32 [length, H] of each row after `layers` layers, in evaluation mode."""
+    network.eval()
+    states: list[np.ndarray | None] = [None] * len(rows)
+    with paddle.no_grad():
+        for batch in eval_batches([len(row["input_ids"]) for row in rows], batch_size):
+            arrays = {k: paddle.to_tensor(v) for k, v in encoder.collate([rows[i] for i in batch]).items()}
+            hidden = network.embed(arrays["input_ids"], arrays["token_type_ids"], arrays["position_ids"])
+            hidden = network.run_layers(hidden, arrays["attention_mask"], 0, layers).numpy()
+            for place, index in enumerate(batch):
+                states[index] = hidden[place, : len(rows[index]["input_ids"])].copy()
+    return states

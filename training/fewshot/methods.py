@@ -1,0 +1,428 @@
+"""One function a method: a network with its right start, trained or not, as a FittedModel."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training.fewshot import checkpoint, encoding, evaluation, linear, verbalizer
+from training.fewshot.backbones import Backbone
+from training.fewshot.config import FewShotConfig
+from training.fewshot.data import FewShotData, Split, class_counts, warning
+from training.fewshot.errors import UnsupportedMethod
+from training.fewshot.forward import network_features, network_logits, run_rows
+from training.fewshot.loop import Loop
+from training.fewshot.model import FittedModel
+from training.fewshot.networks import (
+    FineTuneNetwork,
+    LabelSentenceNetwork,
+    PromptNetwork,
+    TextNetwork,
+    load_backbone,
+    mean_vector,
+    rebuild,
+)
+from training.fewshot.runner import TextEncoder, probabilities
+from training.fewshot.template import Template, parse
+from training.fewshot.templates import DEFAULT_TEMPLATE, candidates
+from training.fewshot.tokenization import load_tokenizer
+
+Listener = Callable[[dict], None]
+
+
+@dataclasses.dataclass
+class Bench:
+    """What every method works with: settings, data, backbone and the way to speak."""
+
+    config: FewShotConfig
+    data: FewShotData
+    backbone: Backbone
+    emit: Listener
+    should_stop: Callable[[], bool]
+    checkpoint_dir: Path | None
+    tokenizer: object = None
+    notes: dict = dataclasses.field(default_factory=dict)
+    seconds: dict = dataclasses.field(default_factory=dict)
+    warnings: list[dict] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tokenizer = load_tokenizer(self.backbone.path)
+        self.train = self.data.train.with_labels()
+        self.dev = self.data.dev.with_labels()
+
+    @property
+    def multi_label(self) -> bool:
+        return self.config.task != "single"
+
+    @property
+    def max_length(self) -> int:
+        return min(self.config.max_seq_length, int(self.backbone.config["max_position_embeddings"]))
+
+    @property
+    def prefix(self) -> str:
+        return sentence_prefix(self.backbone)
+
+    def stage(self, name: str) -> None:
+        self.emit({"type": "stage", "stage": name})
+
+    def warn(self, event: dict) -> None:
+        self.warnings.append(event)
+        self.emit(event)
+
+    def own_templates(self) -> list[Template]:
+        """The templates of the configuration, parsed; empty where it has none."""
+        written = [text for text in (self.config.template, *self.config.extra_templates) if text]
+        return [
+            parse(text, soft_encoder=self.config.soft_encoder, hidden_size=self.config.encoder_hidden_size)
+            for text in written
+        ]
+
+
+def sentence_prefix(backbone: Backbone) -> str:
+    """What a sentence encoder wants before a text ("query: " for the shipped one, see its model card)."""
+    known = backbone.config.get("sentence_prefix")
+    return known if known is not None else "query: " if backbone.name.startswith("wanxing-") else ""
+
+
+def fit_method(
+    config: FewShotConfig,
+    data: FewShotData,
+    backbone: Backbone,
+    *,
+    checkpoint_dir: str | Path | None,
+    on_event: Listener,
+    should_stop: Callable[[], bool],
+) -> FittedModel:
+    """The model of `config.method`. See `model.fit`."""
+    bench = Bench(
+        config, data, backbone, on_event, should_stop, Path(checkpoint_dir) if checkpoint_dir else None
+    )
+    makers = {
+        "label_sentence": fit_label_sentence,
+        "zero_shot": fit_label_sentence,
+        "prompt": fit_prompt,
+        "finetune": fit_finetune,
+        "probe": fit_probe,
+    }
+    if config.method not in makers:
+        raise UnsupportedMethod(f"method {config.method!r} is not known")
+    if bench.max_length < config.max_seq_length:
+        bench.warn(
+            warning("shorter_rows", f"the backbone reads {bench.max_length} tokens, not {config.max_seq_length}")
+        )
+    return makers[config.method](bench)
+
+
+def fit_label_sentence(bench: Bench) -> FittedModel:
+    """Label sentences: rows start as the encoder's vectors of the template filled with each label's words.
+
+    The idea of naming the class in a sentence is PET's (arXiv 2001.07676); reading that sentence with the encoder
+    instead of completing it follows the dual encoders of zero-shot entailment (arXiv 1909.00161) and SetFit's
+    sentence vectors (arXiv 2209.11055). With method zero_shot the rows are used as they start.
+    """
+    config = bench.config
+    plan = encoding.plan_sentence(
+        bench.tokenizer,
+        fields=_fields(bench),
+        prefix=bench.prefix,
+        max_length=bench.max_length,
+        multi_label=bench.multi_label,
+    )
+    # Before the weights are read: a label without a usable word costs nothing then.
+    verbalizer.build(bench.data.labels, bench.tokenizer)
+    own = bench.own_templates()
+    for template in own:
+        template.require_mask()
+    bench.stage("prepare")
+    ernie, _ = load_backbone(bench.backbone.path)
+    reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
+    encoder = TextEncoder(plan.encoding, bench.tokenizer)
+    templates = own or _choose_templates(bench, reader, encoder)
+    vectors = label_vectors(bench, reader, templates)
+    centre = vectors.mean(axis=0)
+    rows = _unit(vectors - centre)
+    network = LabelSentenceNetwork(ernie, rows, np.zeros(len(rows)), centre, config.scale)
+    model = _model(bench, "label_sentence", templates, plan, network)
+    if config.method == "zero_shot":
+        model.method = "zero_shot"
+        network.eval()
+    else:
+        _train(bench, model)
+    return _calibrated(bench, model)
+
+
+def fit_prompt(bench: Bench) -> FittedModel:
+    """Prompt learning: the masked language model fills the template's masks with label words."""
+    config = bench.config
+    words = verbalizer.build(bench.data.labels, bench.tokenizer)
+    templates = bench.own_templates() or [parse(DEFAULT_TEMPLATE)]
+    n_masks = max([words.n_masks, *(_masks(template) for template in templates)])
+    plan = encoding.plan_prompt(
+        bench.tokenizer,
+        templates,
+        n_masks=n_masks,
+        vocab_size=int(bench.backbone.config["vocab_size"]),
+        max_length=bench.max_length,
+        multi_label=bench.multi_label,
+    )
+    bench.stage("prepare")
+    ernie, head = load_backbone(bench.backbone.path)
+    network = PromptNetwork(
+        ernie,
+        bench.data.n_labels,
+        n_masks=n_masks,
+        n_words=sum(len(group) for group in words.token_ids),
+        soft=config.verbalizer == "soft",
+    )
+    network.start_from(head, words)
+    network.add_soft_prompt(plan.soft_spans, config.seed)
+    model = _model(bench, "prompt", templates, plan, network)
+    _train(bench, model)
+    network.fold_soft_prompt()
+    return _calibrated(bench, model)
+
+
+def fit_finetune(bench: Bench) -> FittedModel:
+    """The baseline: a classifier head that starts at random (BERT, arXiv 1810.04805, section 4.1)."""
+    config = bench.config
+    plan = encoding.plan_sentence(
+        bench.tokenizer,
+        fields=_fields(bench),
+        prefix=bench.prefix,
+        max_length=bench.max_length,
+        multi_label=bench.multi_label,
+    )
+    bench.stage("prepare")
+    ernie, _ = load_backbone(bench.backbone.path)
+    pooling = config.pooling
+    if pooling == "auto":
+        pooling = "pooler" if ernie.has_pooler else "mean"
+    network = FineTuneNetwork(ernie, bench.data.n_labels, pooling=pooling, seed=config.seed)
+    model = _model(bench, "finetune", bench.own_templates(), plan, network)
+    _train(bench, model)
+    return _calibrated(bench, model)
+
+
+def fit_probe(bench: Bench) -> FittedModel:
+    """Seconds instead of minutes: frozen sentence vectors and a regularised linear classifier on them."""
+    config = bench.config
+    if bench.multi_label:
+        raise UnsupportedMethod("the probe has no multi-label form", method="probe")
+    plan = encoding.plan_sentence(
+        bench.tokenizer,
+        fields=_fields(bench),
+        prefix=bench.prefix,
+        max_length=bench.max_length,
+        multi_label=False,
+    )
+    bench.stage("prepare")
+    ernie, _ = load_backbone(bench.backbone.path)
+    reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
+    encoder = TextEncoder(plan.encoding, bench.tokenizer)
+    vectors = text_vectors(bench, reader, encoder, bench.train.texts)
+    centre = vectors.mean(axis=0)
+    bench.stage("train")
+    rows, bias, penalty = linear.fit_cross_validated(
+        config.scale * _unit(vectors - centre), bench.train.labels, bench.data.n_labels, seed=config.seed
+    )
+    bench.notes["penalty"] = penalty
+    network = LabelSentenceNetwork(ernie, rows, bias, centre, config.scale)
+    network.eval()
+    return _calibrated(bench, _model(bench, "probe", bench.own_templates(), plan, network))
+
+
+def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Template]) -> np.ndarray:
+    """[labels, H]: unit vectors of the label sentences, mean over a label's words and the templates."""
+    sentences, owners = [], []
+    for label, group in enumerate(bench.data.labels):
+        for word in group.words:
+            for template in templates:
+                sentences.append(template.statement(word))
+                owners.append(label)
+    ids = [
+        encoding.sentence_ids(bench.tokenizer, bench.prefix, sentence, bench.max_length) for sentence in sentences
+    ]
+    vectors = _read(reader, bench, ids)
+    owners = np.array(owners)
+    return np.stack([vectors[owners == label].mean(axis=0) for label in range(bench.data.n_labels)])
+
+
+def text_vectors(bench: Bench, reader: TextNetwork, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
+    """[n, H]: unit mean vectors of texts."""
+    return _read_rows(reader, encoder, encoder.rows(texts), bench.config.eval_batch_size)
+
+
+def build_from_weights(described: dict, weights: dict[str, np.ndarray]) -> TextNetwork:
+    """The network of a saved model."""
+    return rebuild(described["network"], described["backbone"]["config"], weights)
+
+
+def _read(reader: TextNetwork, bench: Bench, ids: list[list[int]]) -> np.ndarray:
+    plan = encoding.plan_sentence(
+        bench.tokenizer, fields=("a",), prefix="", max_length=bench.max_length, multi_label=False
+    )
+    encoder = TextEncoder(plan.encoding, bench.tokenizer)
+    rows = [
+        {
+            "input_ids": row,
+            "token_type_ids": [0] * len(row),
+            "position_ids": list(range(len(row))),
+            "attention_mask": [1] * len(row),
+        }
+        for row in ids
+    ]
+    return _read_rows(reader, encoder, rows, bench.config.eval_batch_size)
+
+
+def _read_rows(reader: TextNetwork, encoder: TextEncoder, rows: list[dict], batch_size: int) -> np.ndarray:
+    def vectors(arrays):
+        hidden = reader.run_layers(reader.embed(*arrays[:3]), arrays[3])
+        return mean_vector(hidden, arrays[3])
+
+    return _unit(run_rows(vectors, reader, encoder, rows, batch_size))
+
+
+def _choose_templates(bench: Bench, reader: TextNetwork, encoder: TextEncoder) -> list[Template]:
+    """The library's template whose label sentences alone explain the training labels best."""
+    if bench.multi_label:
+        return [parse(DEFAULT_TEMPLATE)]
+    vectors = text_vectors(bench, reader, encoder, bench.train.texts)
+    texts = _unit(vectors - vectors.mean(axis=0))
+    scored = []
+    for written in candidates():
+        template = parse(written)
+        rows = label_vectors(bench, reader, [template])
+        logits = texts @ _unit(rows - rows.mean(axis=0)).T
+        temperature = evaluation.best_temperature(logits, bench.train.labels)
+        loss = evaluation.log_loss(evaluation.softmax(logits / temperature), bench.train.labels)
+        scored.append((loss, written, template))
+    scored.sort(key=lambda item: item[0])
+    bench.notes["template"] = {
+        "chosen_by": "zero-shot log loss on train",
+        "candidates": [{"template": written, "loss": round(loss, 4)} for loss, written, _ in scored],
+    }
+    return [scored[0][2]]
+
+
+def _train(bench: Bench, model: FittedModel) -> None:
+    """Runs the loop over the training texts' rows (a row a view)."""
+    config = bench.config
+    encoder = TextEncoder(model.encoding, bench.tokenizer)
+    n_views = len(encoder.views)
+    rows = encoder.rows(bench.train.texts)
+    targets = np.repeat(bench.train.labels, n_views, axis=0)
+    names = [label.name for label in bench.data.labels]
+
+    def evaluate() -> dict:
+        logits = network_logits(model.network, encoder, bench.dev.texts, batch_size=config.eval_batch_size)
+        found = evaluation.evaluate(probabilities(logits, {}, bench.multi_label), bench.dev.labels, names)
+        return {name: found[name] for name in ("accuracy", "macro_f1", "loss")}
+
+    bench.stage("train")
+    began = time.monotonic()
+    loop = Loop(
+        model.network,
+        config,
+        encoder,
+        rows,
+        targets,
+        multi_label=bench.multi_label,
+        class_weights=class_weights(bench),
+        evaluate=evaluate if len(bench.dev) else None,
+        checkpoint_dir=bench.checkpoint_dir,
+        run_id=run_fingerprint(bench, model),
+        on_event=bench.emit,
+        should_stop=bench.should_stop,
+    )
+    loop.run()
+    bench.seconds["train"] = time.monotonic() - began
+    bench.notes["steps"] = loop.step
+    if loop.best is not None:
+        bench.notes["best"] = {"score": loop.best[0], "step": loop.best[1]}
+    model.history = loop.history
+
+
+def run_fingerprint(bench: Bench, model: FittedModel) -> str:
+    """What a checkpoint must agree on to be resumed: settings, data, words, templates, backbone."""
+    return checkpoint.fingerprint(
+        bench.config.to_json(),
+        bench.backbone.hash,
+        model.encoding,
+        [label.to_json() for label in bench.data.labels],
+        list(bench.train.texts),
+        bench.train.labels.tolist(),
+    )
+
+
+def class_weights(bench: Bench) -> np.ndarray | None:
+    """float32 [labels] with mean 1 over the training texts ("balanced"), or as configured; None for equal ones."""
+    given = bench.config.class_weights
+    if given is None:
+        return None
+    if isinstance(given, dict):
+        names = [label.name for label in bench.data.labels]
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            from training.fewshot.errors import ConfigError
+
+            raise ConfigError(f"class_weights: no label is called {unknown[0]!r}", setting="class_weights")
+        return np.array([given.get(name, 1.0) for name in names], dtype=np.float32)
+    counts = np.maximum(class_counts(bench.train, bench.data.n_labels), 1)
+    return (counts.sum() / (len(counts) * counts)).astype(np.float32)
+
+
+def _calibrated(bench: Bench, model: FittedModel) -> FittedModel:
+    """Sets temperature (or thresholds) by dev, which changes no single-label decision."""
+    bench.emit({"type": "stage", "stage": "calibrate"})
+    if bench.multi_label:
+        split = bench.dev if len(bench.dev) >= 20 else bench.train
+        proba = probabilities(model.predict_logits(split.texts), {}, True)
+        model.calibration = {
+            "temperature": 1.0,
+            "thresholds": [round(float(t), 6) for t in evaluation.best_thresholds(proba, split.labels)],
+            "prior": None,
+        }
+    elif len(bench.dev) >= 20:
+        logits = model.predict_logits(bench.dev.texts, should_stop=bench.should_stop)
+        model.calibration["temperature"] = round(evaluation.best_temperature(logits, bench.dev.labels), 6)
+    return model
+
+
+def _model(bench: Bench, method: str, templates: Sequence[Template], plan, network) -> FittedModel:
+    backbone = bench.backbone
+    return FittedModel(
+        config=bench.config,
+        method=method,
+        labels=bench.data.labels,
+        templates=tuple(templates),
+        encoding=plan.encoding,
+        tokenizer=bench.tokenizer,
+        network=network,
+        backbone={"name": backbone.name, "hash": backbone.hash, "config": backbone.config},
+        calibration={"temperature": 1.0, "thresholds": None, "prior": None},
+        tokenizer_file=Path(backbone.path) / "tokenizer.json",
+        notes=bench.notes,
+        seconds=bench.seconds,
+        warnings=bench.warnings,
+    )
+
+
+def _blank_rows(bench: Bench) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    width = int(bench.backbone.config["hidden_size"])
+    return np.zeros((bench.data.n_labels, width)), np.zeros(bench.data.n_labels), np.zeros(width)
+
+
+def _fields(bench: Bench) -> tuple[str, ...]:
+    return tuple(sorted({field for template in bench.own_templates() for field in template.fields} | {"a"}))
+
+
+def _masks(template: Template) -> int:
+    return sum(part.length or 1 for part in template.parts if part.kind == "mask")
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -1,0 +1,41 @@
+"""Threads and allocator of a training process. Call `settle` before the first import of Paddle."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+
+
+def physical_cores() -> int:
+    """Cores that this process may use, hyperthreads counted once where the system tells them apart."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores = set()
+    for cpu in allowed:
+        try:
+            folder = f"/sys/devices/system/cpu/cpu{cpu}/topology"
+            with open(f"{folder}/physical_package_id") as package, open(f"{folder}/core_id") as core:
+                cores.add((package.read().strip(), core.read().strip()))
+        except OSError:
+            cores.add(("", str(cpu)))
+    return max(1, len(cores))
+
+
+def settle(threads: int = 0) -> int:
+    """Sets the number of threads (0: physical cores) and keeps freed memory with the process; returns the number.
+
+    Paddle reads OMP_NUM_THREADS once, at import, and runs on one thread without it. glibc hands large blocks back
+    to the system at every free, and training then spends its time in page faults.
+    """
+    if "paddle" in sys.modules:
+        return int(os.environ.get("OMP_NUM_THREADS", "1"))
+    threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or physical_cores()
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["MKL_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        for option, value in ((-1, 1 << 30), (-2, 64 << 20), (-3, 1 << 30)):  # trim, top pad, mmap threshold
+            mallopt(ctypes.c_int(option), ctypes.c_int(value))
+    return threads

@@ -42,7 +42,9 @@ class Finding:
     def line(self) -> str:
         """The line for a terminal: ✓ well, ✗ to be mended, – absent and not needed."""
         mark = "✓" if self.ok else "✗" if self.needed else "–"
-        return f"{mark} {self.subject}：{self.found}" + (f"  → {self.remedy}" if self.remedy and not self.ok else "")
+        return f"{mark} {self.subject}：{self.found}" + (
+            f"  → {self.remedy}" if self.remedy and not self.ok else ""
+        )
 
     def as_dict(self) -> dict[str, object]:
         """The finding as JSON."""
@@ -83,7 +85,9 @@ def _packages() -> list[Finding]:
     lock = settings.BASE_DIR / "requirements" / f"{name}.txt"
     wrong = wrong_packages(lock)
     found = "、".join(wrong[:5]) + (f" 等 {len(wrong)} 个" if len(wrong) > 5 else "")
-    return [Finding("依赖 packages", found or f"与 {lock.name} 一致", not wrong, remedy="删除 .venv，再 make run")]
+    return [
+        Finding("依赖 packages", found or f"与 {lock.name} 一致", not wrong, remedy="删除 .venv，再 make run")
+    ]
 
 
 def _broker() -> list[Finding]:
@@ -91,10 +95,15 @@ def _broker() -> list[Finding]:
     where = "内嵌 Valkey / embedded" if server.embedded else server.without_password()
     try:
         with server.client(timeout_seconds=3) as client:
-            waiting = {group.name: sum(client.llen(queue) for queue in group.queues) for group in options.WORKER_GROUPS}
+            waiting = {
+                group.name: sum(client.llen(queue) for queue in group.queues)
+                for group in options.WORKER_GROUPS
+            }
     except (RedisError, OSError) as error:
         remedy = "用 make run 启动" if server.embedded else "检查 REDIS_URL"
-        return [Finding("队列服务 broker", f"{where} 没有回答（{type(error).__name__}）", False, remedy=remedy)]
+        return [
+            Finding("队列服务 broker", f"{where} 没有回答（{type(error).__name__}）", False, remedy=remedy)
+        ]
     queued = "，".join(f"{name} {count}" for name, count in waiting.items())
     return [Finding("队列服务 broker", f"{where}；等待中 waiting: {queued}", True)]
 
@@ -120,9 +129,23 @@ def _database() -> list[Finding]:
     try:
         pending = startup.pending_migrations()
     except DatabaseError as error:
-        return [Finding("数据库 database", f"{kind} 打不开（{type(error).__name__}）", False, remedy="检查 DATABASE_URL")]
+        return [
+            Finding(
+                "数据库 database",
+                f"{kind} 打不开（{type(error).__name__}）",
+                False,
+                remedy="检查 DATABASE_URL",
+            )
+        ]
     if pending:
-        return [Finding("数据库 database", f"{kind}，{len(pending)} 步未升级", False, remedy="用 make run 启动会自动升级")]
+        return [
+            Finding(
+                "数据库 database",
+                f"{kind}，{len(pending)} 步未升级",
+                False,
+                remedy="用 make run 启动会自动升级",
+            )
+        ]
     return [Finding("数据库 database", f"{kind}，已是最新 / up to date", True)]
 
 
@@ -152,7 +175,9 @@ def _backbones() -> list[Finding]:
     for backbone in registered:
         there = Path(backbone.path).is_dir()
         found = "在 / there" if there else "文件夹不见了 / folder is gone"
-        findings.append(Finding(f"登记的底座 {backbone.name}", found, there, needed=False, remedy=backbone.path))
+        findings.append(
+            Finding(f"登记的底座 {backbone.name}", found, there, needed=False, remedy=backbone.path)
+        )
     return findings
 
 
@@ -182,7 +207,11 @@ def _gpu() -> list[Finding]:
 def _disk() -> list[Finding]:
     usage = shutil.disk_usage(settings.WANXING_HOME)
     found = f"剩 {usage.free / 2**30:.1f} GiB，共 {usage.total / 2**30:.0f} GiB"
-    return [Finding("磁盘 disk", found, usage.free > DISK_WANTED_BYTES, remedy="清出至少 2 GiB，或另设 WANXING_HOME")]
+    return [
+        Finding(
+            "磁盘 disk", found, usage.free > DISK_WANTED_BYTES, remedy="清出至少 2 GiB，或另设 WANXING_HOME"
+        )
+    ]
 
 
 def _memory() -> list[Finding]:
@@ -196,7 +225,13 @@ def _for_tests() -> list[Finding]:
     browser = next((name for name in BROWSERS if shutil.which(name)), None)
     server = shutil.which("initdb") or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return [
-        Finding("测试用 Chromium", browser or "没有 / none", bool(browser), needed=False, remedy="apt install chromium"),
+        Finding(
+            "测试用 Chromium",
+            browser or "没有 / none",
+            bool(browser),
+            needed=False,
+            remedy="apt install chromium",
+        ),
         Finding(
             "测试用 PostgreSQL",
             "有 / there" if server else "没有 / none",
@@ -214,7 +249,8 @@ def _reachability() -> list[Finding]:
     return [
         Finding(
             "监听 address",
-            f"{host}:{env.port()}，其他机器能访问" + ("，HTTPS" if env.read_flag("WANXING_HTTPS") else "，没有 HTTPS"),
+            f"{host}:{env.port()}，其他机器能访问"
+            + ("，HTTPS" if env.read_flag("WANXING_HTTPS") else "，没有 HTTPS"),
             env.read_flag("WANXING_HTTPS"),
             needed=False,
             remedy="前面放一个提供 HTTPS 的反向代理，并设 WANXING_HTTPS=1",

@@ -22,7 +22,15 @@ LOG_LINES_KEPT = 2_000
 _SAFE_EVENT = re.compile(r"[a-z][a-z0-9_.]{2,60}")
 _SAFE_ID = re.compile(r"[0-9a-f]{8}")
 # Variables whose value says how the program was set up and cannot hold a secret.
-_SHOWN = ("HOST", "PORT", "WANXING_HTTPS", "WANXING_DEBUG", "WANXING_LOG_LEVEL", "WANXING_UPLOAD_MAX_MB", "WANXING_WEB_THREADS")
+_SHOWN = (
+    "HOST",
+    "PORT",
+    "WANXING_HTTPS",
+    "WANXING_DEBUG",
+    "WANXING_LOG_LEVEL",
+    "WANXING_UPLOAD_MAX_MB",
+    "WANXING_WEB_THREADS",
+)
 
 
 def write(target: Path, findings: Iterable[Finding]) -> None:
@@ -43,13 +51,17 @@ def _json(value: object) -> str:
 
 
 def _versions() -> list[str]:
-    return sorted(f"{found.metadata['Name']}=={found.version}" for found in importlib.metadata.distributions())
+    return sorted(
+        f"{found.metadata['Name']}=={found.version}" for found in importlib.metadata.distributions()
+    )
 
 
 def _variables() -> dict[str, str]:
     """Values of the harmless variables; of the others only whether they are set."""
     return {
-        name: env.read_text(name) if name in _SHOWN else ("set" if env.read_text(name) != variable.default else "default")
+        name: env.read_text(name)
+        if name in _SHOWN
+        else ("set" if env.read_text(name) != variable.default else "default")
         for name, variable in env.VARIABLES.items()
     }
 

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import TextIO
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+
+from webapp import env, setup_code
 
 PYTHON_VERSIONS = ((3, 11), (3, 12))
 FREE_DISK_NEEDED_BYTES = 200 * 1024 * 1024
@@ -35,7 +38,9 @@ def check_python() -> None:
     """Raise StartProblem unless this is Python 3.11 or 3.12."""
     if sys.version_info[:2] not in PYTHON_VERSIONS:
         found = ".".join(map(str, sys.version_info[:3]))
-        raise StartProblem(f"需要 Python 3.11 或 3.12，现在是 {found}。 / Needs Python 3.11 or 3.12, this is {found}.")
+        raise StartProblem(
+            f"需要 Python 3.11 或 3.12，现在是 {found}。 / Needs Python 3.11 or 3.12, this is {found}."
+        )
 
 
 def check_disk(folder: Path) -> None:
@@ -75,7 +80,9 @@ def check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except socket.gaierror as error:
-        raise StartProblem(f"HOST={host} 不是本机的地址。 / HOST={host} is no address of this machine.") from error
+        raise StartProblem(
+            f"HOST={host} 不是本机的地址。 / HOST={host} is no address of this machine."
+        ) from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartProblem(
@@ -109,6 +116,18 @@ def hold_lock(folder: Path, note: str) -> TextIO:
     file.write(note)
     file.flush()
     return file
+
+
+def prepare(host: str) -> list[str]:
+    """Bring database, static files and the setup code in order for a server on `host`; what was done."""
+    notes = [migrate_safely()]
+    if not settings.DEBUG and collect_static():
+        notes.append("静态文件已更新 / static files collected")
+    if env.is_loopback(host) or get_user_model()._default_manager.exists():
+        setup_code.forget()
+    else:
+        setup_code.ensure()
+    return [note for note in notes if note]
 
 
 def pending_migrations() -> list[str]:

@@ -29,7 +29,9 @@ def test_the_doctor_names_what_is_not_running(capsys: pytest.CaptureFixture[str]
 
 def test_a_wrong_version_is_found(tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
-    lock.write_text("django==1.0\nredis==8.1.0\nno-such-package==2\ntool-helpers==9 ; sys_platform == 'plan9'\n")
+    lock.write_text(
+        "django==1.0\nredis==8.1.0\nno-such-package==2\ntool-helpers==9 ; sys_platform == 'plan9'\n"
+    )
     wrong = health.wrong_packages(lock)
     assert [line.split()[0] for line in wrong] == ["django", "no-such-package"]
     assert "locked 1.0" in wrong[0]
@@ -39,7 +41,9 @@ def test_a_damaged_backbone_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder = tmp_path / health.backbones.SHIPPED_BACKBONE
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    (tmp_path / "SHA256SUMS").write_text("0" * 64 + "  config.json\n" + "1" * 64 + "  weights.int8.safetensors\n")
+    (tmp_path / "SHA256SUMS").write_text(
+        "0" * 64 + "  config.json\n" + "1" * 64 + "  weights.int8.safetensors\n"
+    )
     monkeypatch.setattr(health.backbones, "SHIPPED_FOLDER", tmp_path)
     monkeypatch.setattr(health.RegisteredBackbone.objects, "all", list)
     (finding,) = health._backbones()
@@ -71,12 +75,16 @@ def test_the_report_holds_no_text_and_no_secret(tmp_path: Path, monkeypatch: pyt
                 {
                     "exc_type": "ValueError",
                     "exc_value": SECRET_TEXT,
-                    "frames": [{"filename": "/home/li/a.py", "lineno": 3, "name": "f", "locals": {"t": SECRET_TEXT}}],
+                    "frames": [
+                        {"filename": "/home/li/a.py", "lineno": 3, "name": "f", "locals": {"t": SECRET_TEXT}}
+                    ],
                 }
             ],
         },
     ]
-    log.write_text("\n".join([SECRET_TEXT, *(json.dumps(entry, ensure_ascii=False) for entry in entries), "[1]", "{"]))
+    log.write_text(
+        "\n".join([SECRET_TEXT, *(json.dumps(entry, ensure_ascii=False) for entry in entries), "[1]", "{"])
+    )
     try:
         report.write(tmp_path / "report.zip", health.look())
     finally:
@@ -108,7 +116,9 @@ class Lines(logging.Handler):
 
 
 @pytest.mark.django_db
-def test_an_unhandled_error_is_logged_with_the_id_on_the_page(client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unhandled_error_is_logged_with_the_id_on_the_page(
+    client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         text_of_a_user = SECRET_TEXT
         raise RuntimeError("broken") from KeyError(len(text_of_a_user))

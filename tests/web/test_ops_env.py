@@ -14,12 +14,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_variable_is_documented() -> None:
-    documented = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs/configuration.md").read_text("utf-8"), re.M))
+    documented = set(
+        re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs/configuration.md").read_text("utf-8"), re.M)
+    )
     assert documented == set(env.VARIABLES)
 
 
 def test_documented_defaults_are_the_real_ones() -> None:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*) \|", (ROOT / "docs/configuration.md").read_text("utf-8"), re.M)
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \| ([^|]*) \|", (ROOT / "docs/configuration.md").read_text("utf-8"), re.M
+    )
     assert {name: default.strip().strip("`") for name, default in rows} == {
         name: variable.default for name, variable in env.VARIABLES.items()
     }
@@ -27,7 +31,9 @@ def test_documented_defaults_are_the_real_ones() -> None:
 
 def test_no_module_reads_the_environment_past_the_table() -> None:
     """A variable of ours that is read anywhere must be in the table."""
-    pattern = re.compile(r"""(?:environ(?:\.get)?|getenv)[\[(]\s*["'](WANXING_[A-Z_]+|HOST|PORT|REDIS_URL|DATABASE_URL)""")
+    pattern = re.compile(
+        r"""(?:environ(?:\.get)?|getenv)[\[(]\s*["'](WANXING_[A-Z_]+|HOST|PORT|REDIS_URL|DATABASE_URL)"""
+    )
     internal = {"WANXING_SUPERVISOR", "WANXING_TEST_HOME"}
     read = {
         name
@@ -132,7 +138,8 @@ def test_the_secret_is_random_private_and_kept(tmp_path: Path) -> None:
 def test_processes_that_start_at_once_agree_on_one_secret(tmp_path: Path) -> None:
     code = f"from pathlib import Path; from webapp.env import secret_key; print(secret_key(Path({str(tmp_path)!r})))"
     started = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(6)
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
     ]
     assert len({process.communicate()[0] for process in started}) == 1
 

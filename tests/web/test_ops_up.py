@@ -77,7 +77,9 @@ class House:
 
     def members(self) -> set[int]:
         """Every living process of this house, the undertaker apart."""
-        child = next(pid for pid in all_pids() if b"manage.py\0sweep" in command_of(pid) and self.is_parent_of(pid))
+        child = next(
+            pid for pid in all_pids() if b"manage.py\0sweep" in command_of(pid) and self.is_parent_of(pid)
+        )
         pairs = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
         name = undertaker.TOKEN_VARIABLE.encode() + b"="
         self.token = next(pair for pair in pairs if pair.startswith(name)).removeprefix(name).decode()
@@ -205,7 +207,9 @@ def test_the_database_is_copied_before_a_migration(bare_environment: dict[str, s
 
     def manage(*arguments: str) -> str:
         line = [sys.executable, "manage.py", *arguments]
-        return subprocess.run(line, cwd=ROOT, env=bare_environment, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            line, cwd=ROOT, env=bare_environment, check=True, capture_output=True, text=True
+        ).stdout
 
     manage("migrate", "--verbosity", "0")
     home = Path(bare_environment["WANXING_HOME"])

@@ -160,7 +160,11 @@ while True: time.sleep(0.05)
 def test_logs_rotate_and_stay_bounded(supervisor: Supervisor, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(supervise, "LOG_FILE_BYTES", 2_000)
     monkeypatch.setattr(supervise, "LOG_FILES_KEPT", 2)
-    supervisor.start(python("for i in range(500): print('x' * 50, i)\nprint('the end', flush=True)\nimport time; time.sleep(60)"))
+    supervisor.start(
+        python(
+            "for i in range(500): print('x' * 50, i)\nprint('the end', flush=True)\nimport time; time.sleep(60)"
+        )
+    )
     wait_for(lambda: "the end" in supervisor.log_tail("child"))
     files = sorted(path.name for path in (tmp_path / "logs").iterdir())
     assert files == ["child.log", "child.log.1", "child.log.2"]
@@ -169,7 +173,9 @@ def test_logs_rotate_and_stay_bounded(supervisor: Supervisor, tmp_path: Path, mo
 
 @pytest.mark.skipif(not hasattr(os, "nice"), reason="needs nice")
 def test_niceness_reaches_the_program(supervisor: Supervisor) -> None:
-    supervisor.start(python("import os, time; print('nice', os.nice(0), flush=True); time.sleep(60)", niceness=7))
+    supervisor.start(
+        python("import os, time; print('nice', os.nice(0), flush=True); time.sleep(60)", niceness=7)
+    )
     wait_for(lambda: "nice" in supervisor.log_tail("child"))
     assert f"nice {os.nice(0) + 7}" in supervisor.log_tail("child")
 

@@ -32,22 +32,12 @@ class Command(BaseCommand):
             startup.check_disk(home)
             lock = startup.hold_lock(home, f"pid {os.getpid()}, {_address(host, port)}")
             startup.check_port(host, port)
-            self._prepare(host)
+            for note in startup.prepare(host):
+                self._say(f"· {note}")
         except startup.StartProblem as error:
             raise SystemExit(f"✗ {error}") from error
         with lock:
             self._supervise(host, port, home)
-
-    def _prepare(self, host: str) -> None:
-        done = startup.migrate_safely()
-        if done:
-            self._say(f"· {done}")
-        if not settings.DEBUG and startup.collect_static():
-            self._say("· 静态文件已更新 / static files collected")
-        if env.is_loopback(host) or _has_accounts():
-            setup_code.forget()
-        else:
-            setup_code.ensure()
 
     def _supervise(self, host: str, port: int, home: Path) -> None:
         supervisor = Supervisor(folder=settings.BASE_DIR, logs=home / "logs", report=self._say)
@@ -131,12 +121,6 @@ def web_command(python: str, host: str, port: int) -> list[str]:
         *("--host", host, "--port", str(port), "--workers", "1", "--blocking-threads", str(threads)),
         *("--no-ws", "--http", "1", "--respawn-failed-workers", "--workers-kill-timeout", "3"),
     ]
-
-
-def _has_accounts() -> bool:
-    from django.contrib.auth import get_user_model
-
-    return get_user_model()._default_manager.exists()
 
 
 def _reachable(host: str) -> str:

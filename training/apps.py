@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class TrainingConfig(AppConfig):
     name = "training"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from labeling.services.words import register_template_check
+        from training.services.prompt_check import template_problem
+
+        register_template_check(template_problem)

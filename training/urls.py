@@ -1,3 +1,7 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from training.views import prompt_check
+
+urlpatterns: list[URLPattern] = [
+    path("p/<int:project_id>/prompt/check/", prompt_check.prompt_check, name="prompt_check"),
+]

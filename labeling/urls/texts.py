@@ -1,3 +1,13 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from labeling.views import imports, texts
+
+urlpatterns = [
+    path("p/<int:project_id>/texts/", texts.texts, name="texts"),
+    path("p/<int:project_id>/texts/export/", texts.texts_export, name="texts_export"),
+    path("p/<int:project_id>/texts/<int:example_id>/relabel/", texts.text_relabel, name="text_relabel"),
+    path("p/<int:project_id>/import/", imports.import_new, name="import_new"),
+    path("p/<int:project_id>/import/preview/", imports.import_preview, name="import_preview"),
+    path("p/<int:project_id>/imports/<int:batch_id>/", imports.import_detail, name="import_detail"),
+    path("p/<int:project_id>/imports/<int:batch_id>/report/", imports.import_report, name="import_report"),
+]

@@ -1,0 +1,102 @@
+"""Label words as people type them, and the versions of the prompt that asks for them.
+
+What is wrong with a template only the engine knows, and this room does not import it: `training` registers the
+function that checks one when Django starts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from labeling.models import LabelWord, Project, PromptTemplate
+
+MAX_WORDS = 20
+# People part words by commas of either width, or by blanks.
+_PARTING = re.compile(r"[,，、;；\s]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
+
+TemplateCheck = Callable[[str], str]
+_template_check: TemplateCheck | None = None
+
+
+class WordsRefusedInForm(Exception):
+    """The words cannot be stored as typed; the message is for the page."""
+
+
+class TemplateRefused(Exception):
+    """The template cannot be used; the message is for the page and names the place."""
+
+
+def register_template_check(function: TemplateCheck) -> None:
+    """Set the function `(template) → what is wrong with it, or ""`, in the page's language."""
+    global _template_check
+    _template_check = function
+
+
+def parse_words(typed: str) -> list[str]:
+    """The words in `typed`, in order, each once. Raises WordsRefusedInForm."""
+    longest = LabelWord._meta.get_field("text").max_length
+    words = list(dict.fromkeys(word for word in _PARTING.split(typed) if word))
+    for word in words:
+        if len(word) > longest:
+            raise WordsRefusedInForm(
+                _("标签词“%(word)s…”超过 %(n)d 个字") % {"word": word[:10], "n": longest}
+            )
+        if _CONTROL.search(word) or "{" in word or "}" in word or "==" in word:
+            raise WordsRefusedInForm(_("标签词“%(word)s”里有不能用的字符") % {"word": word[:20]})
+    if len(words) > MAX_WORDS:
+        raise WordsRefusedInForm(_("一个标签最多 %(n)d 个词") % {"n": MAX_WORDS})
+    return words
+
+
+def join_words(words: Sequence[str]) -> str:
+    """The words as the form shows them."""
+    return "，".join(words)
+
+
+def present_template(project: Project) -> PromptTemplate | None:
+    """The newest version of the prompt."""
+    return project.templates.first()
+
+
+def save_template(*, project: Project, user: Any, text: str) -> PromptTemplate:
+    """The prompt as `text`: a new version, or the present one where nothing changed. Raises TemplateRefused."""
+    text = text.strip()
+    longest = PromptTemplate._meta.get_field("text").max_length
+    if not text:
+        raise TemplateRefused(_("提示模板是空的。至少要有 {text} 和 {mask}。"))
+    if len(text) > longest:
+        raise TemplateRefused(_("提示模板最多 %(n)d 个字符。") % {"n": longest})
+    if "\x00" in text:
+        raise TemplateRefused(_("提示模板里有 NUL 字符。"))
+    problem = _template_check(text) if _template_check else ""
+    if problem:
+        raise TemplateRefused(problem)
+    for _attempt in range(3):
+        present = present_template(project)
+        if present is not None and present.text == text:
+            return present
+        try:
+            with transaction.atomic():
+                return PromptTemplate.objects.create(
+                    project=project,
+                    version=present.version + 1 if present else 1,
+                    text=text,
+                    created_by=user,
+                )
+        except IntegrityError:
+            continue  # somebody saved the same version number at the same moment
+    raise TemplateRefused(_("有人同时在改提示模板，请再保存一次。"))
+
+
+def restore_template(*, project: Project, user: Any, version: int) -> PromptTemplate:
+    """An earlier version as the newest one. Raises TemplateRefused for one that does not exist."""
+    earlier = project.templates.filter(version=version).first()
+    if earlier is None:
+        raise TemplateRefused(_("没有这个版本。"))
+    return save_template(project=project, user=user, text=earlier.text)

@@ -13,8 +13,6 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "gb18030")
 # What a person may type, and what it stands for here. GB18030 holds GBK, which holds GB2312.
 ALIASES = {
     "utf8": "utf-8",
-    "utf-16": "utf-16-le",
-    "utf16": "utf-16-le",
     "gbk": "gb18030",
     "gb2312": "gb18030",
     "cp936": "gb18030",
@@ -45,9 +43,21 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("wanxing-mark", _mark)
 
 
-def canonical(name: str) -> str:
-    """The name used here for an encoding that a person chose. Raises FileRefused("bad_encoding")."""
+def chosen(name: str, open_file: Callable[[], BinaryIO]) -> str:
+    """The name used here for an encoding that a person chose; "" finds it out.
+
+    "utf-16" leaves the order of bytes to the file. Raises FileRefused."""
     name = name.strip().lower().replace("_", "-")
+    if not name:
+        return detect(open_file)
+    if name in ("utf-16", "utf16"):
+        with open_file() as file:
+            head = file.read(SAMPLE_BYTES)
+        if head.startswith(codecs.BOM_UTF16_BE):
+            return "utf-16-be"
+        if head.startswith(codecs.BOM_UTF16_LE):
+            return "utf-16-le"
+        return max(("utf-16-le", "utf-16-be"), key=lambda order: _score(head, order))
     name = ALIASES.get(name, name)
     if name not in ENCODINGS:
         raise FileRefused("bad_encoding", name)

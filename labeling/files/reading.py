@@ -13,7 +13,7 @@ from typing import BinaryIO
 from labeling.files import tables, workbook
 from labeling.files.archives import ZIP_ERRORS, files_in, open_member, open_zip
 from labeling.files.columns import NO_LABELS, Columns
-from labeling.files.encodings import canonical, detect
+from labeling.files.encodings import chosen
 from labeling.files.json_rows import elements, json_keys, read_json
 from labeling.files.label_file import read_label_file
 from labeling.files.rows import FileRefused, LabelSpec, Options, Preview, Refused, Row, Warned
@@ -178,16 +178,16 @@ class DataFile:
         """The encoding of a single text file; "" where each member has its own, or none."""
         if self._single is None:
             return ""
-        if self.options.encoding:
-            return canonical(self.options.encoding)
-        return detect(self._single[2])
+        return chosen(self.options.encoding, self._single[2])
 
     # What it holds
 
     def labels(self) -> tuple[list[LabelSpec], list[Warned]]:
         """The labels of label.txt in order, and its warnings; empty where there is none."""
         member = self._members.get("label")
-        return read_label_file(member[2], self._member_encoding()) if member else ([], [])
+        if member is None or not member[1]:
+            return [], []
+        return read_label_file(member[2], chosen(self.options.encoding, member[2]))
 
     def rows(self) -> Iterator[Row | Refused]:
         """Every row in the file's order (in a recipe: test, dev, train, data), refused ones included.
@@ -209,18 +209,12 @@ class DataFile:
     def _recipe_rows(self, name: str, mode: str, member: Member) -> Iterator[Row | Refused]:
         split = "pool" if name == "data" else name
         source = f"{name}.txt"
-        try:
-            encoding = self._member_encoding() or detect(member[2])
-        except FileRefused as error:
-            if error.code == "empty_file":
-                return iter(())
-            raise
+        if not member[1]:
+            return
+        encoding = chosen(self.options.encoding, member[2])
         with Counted(member[2](), self.progress) as file:
             rows = tables.read_txt(file, encoding, labels=mode, split=split, source=source)  # type: ignore[arg-type]
             yield from self._guarded(rows, source)
-
-    def _member_encoding(self) -> str:
-        return canonical(self.options.encoding) if self.options.encoding else ""
 
     def _single_rows(self) -> Iterator[Row | Refused]:
         encoding = self.encoding

@@ -99,22 +99,23 @@ def _csv_cells(lines: Iterator[tuple[int, str] | Refused]) -> Iterator[Cells]:
         if '"' not in text:
             yield line, text.split(delimiter)
             continue
-        # A row with quotes goes on until they pair up; when they never do, only its first line is
-        # refused and the others are read afresh.
-        taken, ended = [text], text.count('"') % 2 == 0
+        records = _parse(text, delimiter)
         following: list[tuple[int, str] | Refused] = []
-        size = len(text)
-        while not ended and len(taken) < MAX_LINES_IN_A_CELL and size <= MAX_LINE_CHARS:
-            more = again.popleft() if again else next(lines, None)
-            if more is None:
-                break
-            following.append(more)
-            if more.__class__ is Refused:
-                break
-            taken.append(more[1])
-            size += len(more[1])
-            ended = more[1].count('"') % 2 == 1
-        records = _parse("\n".join(taken), delimiter) if ended else None
+        if records is None:
+            # The row goes on until its quotes pair up. When they never do, only its first line is
+            # refused and the others are read afresh.
+            taken, size, ended = [text], len(text), False
+            while not ended and len(taken) < MAX_LINES_IN_A_CELL and size <= MAX_LINE_CHARS:
+                more = again.popleft() if again else next(lines, None)
+                if more is None:
+                    break
+                following.append(more)
+                if more.__class__ is Refused:
+                    break
+                taken.append(more[1])
+                size += len(more[1])
+                ended = more[1].count('"') % 2 == 1
+            records = _parse("\n".join(taken), delimiter) if ended else None
         if records is None:
             yield Refused(line, "bad_quotes", excerpt(text))
             again.extendleft(reversed(following))

@@ -45,7 +45,7 @@ def read_workbook(path: Path, options: Options, *, source: str = "") -> Iterator
             continue
         line, row = item
         problem = next((row[at] for at in (columns.text, columns.label) if at is not None and at < len(row)
-                        and row[at].__class__ is _Bad), None)  # fmt: skip
+                        and isinstance(row[at], _Bad)), None)  # fmt: skip
         if problem is not None:
             yield Refused(line, problem.reason, str(problem)[:80], source)
         elif any(row):

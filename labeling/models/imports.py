@@ -21,12 +21,17 @@ class ImportBatch(models.Model):
     rows_duplicate = models.BigIntegerField(default=0)
     rows_relabelled = models.BigIntegerField(default=0)
     rows_conflict = models.BigIntegerField(
-        default=0, help_text="of the duplicates: the file's label differs from what was decided; nothing was changed"
+        default=0,
+        help_text="of the duplicates: the file's label differs from what was decided; nothing was changed",
     )
     rows_refused = models.BigIntegerField(default=0)
     refused_by_reason = models.JSONField(default=dict)
-    warnings = models.JSONField(default=list, help_text='[{"code", "line", "excerpt"}], the first of each kind')
-    resume = models.JSONField(default=dict, help_text="how far the last committed chunk came; see services.imports")
+    warnings = models.JSONField(
+        default=list, help_text='[{"code", "line", "excerpt"}], the first of each kind'
+    )
+    resume = models.JSONField(
+        default=dict, help_text="how far the last committed chunk came; see services.imports"
+    )
     report_path = models.CharField(
         max_length=300, blank=True, help_text="every refused and duplicate row, as tsv"
     )

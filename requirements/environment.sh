@@ -38,8 +38,14 @@ for name in "${@:-cpu}"; do
   if [ -d wheels ] && [ "$name" != test ]; then from="--no-index --find-links wheels"; fi
   echo "· 安装 requirements/$name.txt（第一次需要几分钟）/ installing, minutes the first time"
   # The lock names every package, so nothing is to be resolved.
+  total=$(grep -c == "requirements/$name.txt" || true)
   # shellcheck disable=SC2086 - $from is several words or none
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $from \
-    -r "requirements/$name.txt" || fail "依赖没有装好：没有网络时请用 make offline-kit 做的安装包；再看磁盘空间。 / The requirements could not be installed."
+  { .venv/bin/python -m pip install --disable-pip-version-check --no-deps $from -r "requirements/$name.txt" \
+    && : > .venv/.pip-succeeded; } | awk -v total="$total" -v screen="$([ -t 1 ] && echo 1)" '
+      /^(Collecting|Processing|Requirement already)/ { n++; if (screen) printf "\r  %d/%d %-60s", n, total, substr($2, 1, 60) }
+      /^Installing/ { if (screen) printf "\r  %-70s", "写入 .venv / writing" }
+      END { if (screen) print "" }'
+  [ -e .venv/.pip-succeeded ] || fail "依赖没有装好：没有网络时请用 make offline-kit 做的安装包；再看磁盘空间。 / The requirements could not be installed."
+  rm .venv/.pip-succeeded
   echo "$sum" > "$stamp"
 done

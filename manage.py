@@ -11,7 +11,9 @@ def main() -> None:
     try:
         from django.core.management import execute_from_command_line
     except ImportError as error:
-        sys.exit(f"依赖没有装好（{error}）。请用 make run 启动。 / Requirements are missing: start with `make run`.")
+        sys.exit(
+            f"依赖没有装好（{error}）。请用 make run 启动。 / Requirements are missing: start with `make run`."
+        )
     from webapp.env import SettingError
 
     try:

@@ -15,6 +15,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
+# Binding to one of these answers on every address of the machine.
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - named, not bound to
+
+
 class SettingError(Exception):
     """A variable of the environment has a value that cannot be used; the message names it."""
 
@@ -141,7 +145,7 @@ def allowed_hosts() -> list[str]:
     """
     address = host()
     extra = read_list("WANXING_ALLOWED_HOSTS")
-    if address in {"0.0.0.0", "::"} and not extra:
+    if address in ANY_ADDRESS and not extra:
         return ["*"]
     own = f"[{address}]" if ":" in address else address
     return list(dict.fromkeys(["127.0.0.1", "localhost", "[::1]", own, *extra]))

@@ -145,7 +145,8 @@ class Services:
     def wait_for(self, name: str, condition, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert self.started[name].poll() is None and time.monotonic() < deadline, self.output(name)
+            assert self.started[name].poll() is None, self.output(name)
+            assert time.monotonic() < deadline, self.output(name)
             time.sleep(0.2)
 
     def stop(self) -> None:

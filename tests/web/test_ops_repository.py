@@ -68,7 +68,9 @@ def test_make_without_a_target_lists_the_targets() -> None:
 def environment_script(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """requirements/environment.sh in a checkout of its own, with only these variables."""
     (folder / "requirements").mkdir(exist_ok=True)
-    (folder / "requirements/environment.sh").write_text((ROOT / "requirements/environment.sh").read_text("utf-8"))
+    (folder / "requirements/environment.sh").write_text(
+        (ROOT / "requirements/environment.sh").read_text("utf-8")
+    )
     (folder / "requirements/cpu.txt").write_text("")
     line = ["sh", "requirements/environment.sh", "cpu"]
     return subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True)
@@ -116,7 +118,9 @@ def test_the_environment_is_made_once_and_again_when_the_lock_changes(tmp_path: 
     assert "安装" in environment_script(tmp_path, **variables).stdout
 
 
-def test_the_offline_kit_installs_without_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_offline_kit_installs_without_a_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A kit of one small package: unpacked, it holds the checkout, and make's script installs from it alone."""
     small = tmp_path / "small.txt"
     small.write_text(f"rules=={lock('cpu')['rules']}\n")
@@ -126,7 +130,9 @@ def test_the_offline_kit_installs_without_a_network(tmp_path: Path, capsys: pyte
     with tarfile.open(kit) as archive:
         archive.extractall(tmp_path / "there", filter="data")
     there = tmp_path / "there" / offline_kit.NAME
-    tracked = subprocess.run(["git", "ls-tree", "-r", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    tracked = subprocess.run(
+        ["git", "ls-tree", "-r", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    )
     assert all((there / name).exists() for name in tracked.stdout.split()[:50])
     assert [wheel.name.split("-")[0] for wheel in (there / "wheels").iterdir()] == ["rules"]
     (there / "requirements/cpu.txt").write_text(small.read_text())

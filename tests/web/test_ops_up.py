@@ -68,7 +68,8 @@ class House:
             )
         deadline = time.monotonic() + 120
         while "✓" not in self.output:
-            assert self.process.poll() is None and time.monotonic() < deadline, self.output
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
             time.sleep(0.1)
 
     @property

@@ -12,7 +12,9 @@ from webapp import health, report
 class Command(BaseCommand):
     """Prints a line for each finding; ends with 1 when something that is needed is not well."""
 
-    help = "Say what is there and what is not: Python, packages, broker, workers, database, backbones, machine."
+    help = (
+        "Say what is there and what is not: Python, packages, broker, workers, database, backbones, machine."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,6 +30,8 @@ class Command(BaseCommand):
                 report.write(target, findings)
             except OSError as error:
                 sys.exit(f"✗ 不能写入 {target}（{error.strerror}） / cannot write {target}")
-            self.stdout.write(f"· 问题报告（不含任何文本和密钥）/ bug report, without texts or secrets: {target}")
+            self.stdout.write(
+                f"· 问题报告（不含任何文本和密钥）/ bug report, without texts or secrets: {target}"
+            )
         if any(finding.needed and not finding.ok for finding in findings):
             sys.exit(1)

@@ -39,8 +39,10 @@ class Command(BaseCommand):
             wheels, source = Path(folder) / "wheels", Path(folder) / "source.tar"
             self.stdout.write("· 收集安装包（几分钟）/ collecting wheels, a few minutes")
             _run(
-                [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-                + ["-r", str(options["requirements"]), "-w", str(wheels)]
+                [
+                    *(sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"),
+                    *("--no-deps", "-r", str(options["requirements"]), "-w", str(wheels)),
+                ]
             )
             _run(["git", "archive", "--format=tar", f"--prefix={NAME}/", "-o", str(source), "HEAD"])
             aside = Path(folder) / "kit.tar"

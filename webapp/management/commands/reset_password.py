@@ -30,7 +30,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, username: str, generate: bool, **options: Any) -> None:
-        User = get_user_model()  # noqa: N806
+        User = get_user_model()
         user = User.objects.filter(username=username).first()
         if user is None:
             names = ", ".join(User.objects.filter(is_active=True).values_list("username", flat=True)[:20])

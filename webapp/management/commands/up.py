@@ -124,7 +124,7 @@ def web_command(python: str, host: str, port: int) -> list[str]:
 
 
 def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return env.ANY_ADDRESS.get(host, host)
 
 
 def _address(host: str, port: int) -> str:

@@ -29,6 +29,10 @@ class ExportRefused(Exception):
         self.code = code
 
 
+class ExportBusy(Exception):
+    """The export is still going; cancel it first."""
+
+
 class ReportUnreadable(Exception):
     """The engine's report is missing, or does not speak of what was asked for."""
 
@@ -81,9 +85,9 @@ def record_export(export: Export) -> None:
 
 
 def delete_export(*, export: Export) -> None:
-    """Remove a finished export with its files. Raises ValueError while its job is going."""
+    """Remove a finished export with its files. Raises ExportBusy."""
     if not export.job.is_finished:
-        raise ValueError("the export is still going")
+        raise ExportBusy(str(export))
     folder = export.folder
     with transaction.atomic():
         export.job.delete()

@@ -56,6 +56,10 @@ class PredictRefused(Exception):
         self.columns = columns
 
 
+class PredictBusy(Exception):
+    """The prediction is still going; cancel it first."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextAnswer:
     """A pasted text and its labels with probabilities, the likeliest first."""
@@ -150,6 +154,16 @@ def request_pool_prediction(*, run: TrainingRun, user: Any) -> Job:
         job = jobs.create_job(project=run.project, kind=JobKind.PREDICT_POOL, queue="bulk", user=user)
         PoolPrediction.objects.create(run=run, job=job)
         return job
+
+
+def delete_file_prediction(*, prediction: FilePrediction) -> None:
+    """Remove a finished file prediction with its files. Raises PredictBusy."""
+    if not prediction.job.is_finished:
+        raise PredictBusy(str(prediction))
+    folder = prediction.folder
+    with transaction.atomic():
+        prediction.job.delete()
+        transaction.on_commit(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def run_file_prediction(

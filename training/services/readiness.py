@@ -315,7 +315,7 @@ def _about_machine(config: FewShotConfig) -> Iterator[Finding]:
     if backbone is None or (not backbone.present and (backbone.path or not backbone.download_megabytes)):
         yield Finding(
             "backbone_missing",
-            _("骨干模型 %(name)s 不在这台机器上，请联系管理员恢复它，或者换一个。")
+            _("底座模型 %(name)s 不在这台机器上，请联系管理员恢复它，或者换一个。")
             % {"name": config.backbone},
             blocking=True,
         )
@@ -324,7 +324,7 @@ def _about_machine(config: FewShotConfig) -> Iterator[Finding]:
         yield Finding(
             "backbone_download",
             _(
-                "骨干模型 %(name)s 还没有下载（%(megabytes)d MB）。没有网络时，请把它的目录放到 %(folder)s 下再训练。"
+                "底座模型 %(name)s 还没有下载（%(megabytes)d MB）。没有网络时，请把它的目录放到 %(folder)s 下再训练。"
             )
             % {
                 "name": backbone.name,
@@ -345,7 +345,7 @@ def _about_machine(config: FewShotConfig) -> Iterator[Finding]:
         yield Finding(
             "low_memory",
             _(
-                "可用内存 %(free)d MB，训练大约需要 %(need)d MB，可能会中途失败。关掉别的程序，或选小一些的骨干模型。"
+                "可用内存 %(free)d MB，训练大约需要 %(need)d MB，可能会中途失败。关掉别的程序，或选小一些的底座模型。"
             )
             % {"free": memory >> 20, "need": backbone.training_bytes >> 20},
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from labeling.models import Example, Label, Prediction
 from training.models import Evaluation, TrainingRun
+from training.services.curves import metric_series, small_curve
 
 CHUNK = 1_000
 SPLITS = ("dev", "test")
@@ -23,7 +24,7 @@ def record_result(run: TrainingRun) -> None:
 
     The job's status is the worker's. Raises ResultUnreadable."""
     result = _read(run.folder / "result.json")
-    run.result = result
+    run.result = {**result, "curve": small_curve(metric_series(run.job))}
     run.backbone_hash = str((result.get("backbone") or {}).get("hash") or "")[:64]
     run.save(update_fields=["result", "backbone_hash"])
     run.evaluations.all().delete()
@@ -98,7 +99,7 @@ def _evaluation(run: TrainingRun, split: str, data: dict[str, Any]) -> Evaluatio
             macro_f1=data["macro_f1"],
             data=data,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultUnreadable(f"result.json, evaluation of {split}: {error!r}") from error
 
 

@@ -96,7 +96,7 @@ class RunForm(forms.Form):
         help_text=gettext_lazy("给自己看的，例如「补标了 50 条财经」"),
     )
     method = forms.ChoiceField(label=gettext_lazy("方法"), choices=METHODS, required=False)
-    backbone = forms.ChoiceField(label=gettext_lazy("骨干模型"), required=False)
+    backbone = forms.ChoiceField(label=gettext_lazy("底座模型"), required=False)
     template = forms.ChoiceField(label=gettext_lazy("提示模板"), required=False)
     device = forms.ChoiceField(label=gettext_lazy("设备"), required=False)
 

@@ -7,10 +7,12 @@ safetensors under the keys of `ErnieForMaskedLM`, and a tokenizer.json. Nothing 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.fewshot import backbone_download, backbone_folders
 from training.fewshot import backbone_store as store
 from training.fewshot.config import SHIPPED_BACKBONE
 from training.fewshot.errors import BackboneError
@@ -65,13 +67,26 @@ def resolve(
 ) -> Backbone:
     """The backbone called `name_or_path`, unpacked or converted under `cache_dir` if it is not there yet.
 
-    `trusted`: an operator vouches for the folder, so pickled weights in it may be read.
-    Raises BackboneError or one of its children in `backbone_store`.
+    A folder is one of PaddleNLP or of Hugging Face. `trusted`: an operator vouches for it, so pickled weights in
+    it may be read. Raises BackboneError or one of its children in `backbone_store` and `backbone_folders`.
     """
     cache_dir = Path(cache_dir)
-    if str(name_or_path) == SHIPPED_BACKBONE:
+    emit = on_event or (lambda event: None)
+    name = str(name_or_path)
+    if name == SHIPPED_BACKBONE:
         return _resolve_shipped(cache_dir, SHIPPED_FOLDER, SHIPPED_BACKBONE)
-    raise BackboneError(f"{name_or_path!r} is neither a known backbone nor a folder")
+    if name in {known.name for known in KNOWN_BACKBONES}:
+        return _unpacked(cache_dir, name) or _resolve_folder(
+            backbone_download.fetch(name, emit), cache_dir, name, trusted=True
+        )
+    folder = Path(name_or_path)
+    if folder.is_dir():
+        return _resolve_folder(folder.resolve(), cache_dir, folder.resolve().name, trusted=trusted)
+    raise BackboneError(
+        f"{name!r} is neither a known backbone nor a folder on this machine",
+        hint=f"Known are {', '.join(known.name for known in KNOWN_BACKBONES)}.",
+        name=name,
+    )
 
 
 def _resolve_shipped(cache_dir: Path, folder: Path, name: str) -> Backbone:
@@ -105,3 +120,43 @@ def _resolve_shipped(cache_dir: Path, folder: Path, name: str) -> Backbone:
 
     path = store.publish(cache_dir, f"{name}-{version[:12]}", version, write)
     return Backbone(name=name, path=path, hash=version, config=store.read_json(path / store.CONFIG_FILE))
+
+
+def _unpacked(cache_dir: Path, name: str) -> Backbone | None:
+    """The backbone `name` if an earlier call left it whole in `cache_dir`: its source need not be there any more."""
+    for path in sorted(cache_dir.glob(f"{name}-{'[0-9a-f]' * 12}")):
+        try:
+            version = store.read_json(path / store.STAMP_FILE).get("source_hash", "")
+        except store.BackboneDamaged:
+            continue
+        if path.name == f"{name}-{version[:12]}" and store.is_whole(path, version):
+            return Backbone(name, path, version, store.read_json(path / store.CONFIG_FILE))
+    return None
+
+
+def _resolve_folder(folder: Path, cache_dir: Path, name: str, *, trusted: bool) -> Backbone:
+    """A folder of PaddleNLP or Hugging Face, converted once for each content."""
+    config = backbone_folders.read_config(folder)
+    version = _version_of(folder)
+
+    def write(beside: Path) -> None:
+        tensors = backbone_folders.read_tensors(folder, trusted=trusted)
+        backbone_folders.check_tensors(tensors, config, folder)
+        store.require_space(beside, 2 * sum(value.nbytes for value in tensors.values()))
+        backbone_folders.write_tokenizer(folder, beside, config)
+        store.write_json(beside / store.CONFIG_FILE, config)
+        store.write_weights(beside, tensors)
+
+    safe = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "backbone"
+    path = store.publish(cache_dir, f"{safe}-{version[:12]}", version, write)
+    return Backbone(name=name, path=path, hash=version, config=store.read_json(path / store.CONFIG_FILE))
+
+
+def _version_of(folder: Path) -> str:
+    """Hash over the files that a conversion reads."""
+    shards = sorted(path.name for path in folder.glob("model-*-of-*.safetensors"))
+    digest = hashlib.sha256()
+    for file_name in (*backbone_folders.SOURCE_FILES, *shards):
+        if (folder / file_name).is_file():
+            digest.update(f"{store.sha256_of(folder / file_name)}  {file_name}\n".encode())
+    return digest.hexdigest()

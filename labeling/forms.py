@@ -19,6 +19,7 @@ class NewProjectForm(forms.Form):
         label=_("项目名称"),
         required=False,
         max_length=120,
+        error_messages={"max_length": _("最多 %(limit_value)d 个字，现在有 %(show_value)d 个。")},
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     file = forms.FileField(

@@ -81,7 +81,7 @@ def test_afterwards_welcome_leads_to_sign_in_and_makes_nothing(client: Client) -
         ({"password2": "something-else-entirely"}, "两次输入的密码不一样"),
         ({"password1": "short", "password2": "short"}, "密码太短，至少要 10 个字符"),
         ({"password1": "12345678901234", "password2": "12345678901234"}, "数字"),
-        ({"username": "a b<c>"}, "id_username_error"),
+        ({"username": "a b<c>"}, "用户名只能用汉字、字母、数字"),
         ({"username": ""}, "id_username_error"),
         ({"language": "xx"}, "id_language_error"),
     ],

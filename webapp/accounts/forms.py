@@ -53,7 +53,12 @@ class NewAccountForm(forms.ModelForm):
                 attrs={"autocomplete": "username", "autocapitalize": "none", "autofocus": True}
             )
         }
-        error_messages = {"username": {"unique": _("这个用户名已经有人用了，请换一个。")}}
+        error_messages = {
+            "username": {
+                "unique": _("这个用户名已经有人用了，请换一个。"),
+                "invalid": _("用户名只能用汉字、字母、数字和 @ . + - _ ，不能有空格。"),
+            }
+        }
 
     def clean_username(self) -> str:
         """The name, if no other differs from it only in case."""
@@ -129,6 +134,7 @@ class PasswordForm(PasswordChangeForm):
         self.fields["new_password1"].label = _("新密码")
         self.fields["new_password1"].help_text = _("至少 10 个字符，不能全是数字，也不要用常见密码。")
         self.fields["new_password2"].label = _("再输一次新密码")
+        self.fields["new_password2"].help_text = ""
 
 
 class DeleteAccountForm(forms.Form):

@@ -59,6 +59,7 @@ def label(request: HttpRequest, project_id: int) -> HttpResponse:
         "order": order,
         "revisit": revisit,
         "source": _asked_source(request) if first else Source.BLIND,
+        "long_names": any(len(one.name) > 5 for one in labels),
         "needs_filter": any(not one.key for one in labels),
         "page_data": {
             "texts": [_as_json(example) for example in texts],

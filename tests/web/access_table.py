@@ -92,7 +92,28 @@ LABELLING: dict[str, Row] = {
 }
 
 # Runs, predictions, bundles: training/urls.py.
-TRAINING: dict[str, Row] = {}
+TRAINING: dict[str, Row] = {
+    "train": Row(get="read", post="train"),
+    "run": Row(get="read"),
+    "run_live": Row(get="read"),
+    "run_retry": Row(post="train"),
+    "run_note": Row(post="train", data={"note": "备注"}),
+    "run_delete": Row(post="manage"),
+    "run_relabel": Row(post="review", data={"split": "dev"}),
+    "run_predictions": Row(get="download"),
+    "runs_compare": Row(get="read"),
+    "predict": Row(get="read"),
+    "predict_text": Row(post="train", data={"text": ""}),
+    "predict_file": Row(post="train"),
+    "file_prediction_download": Row(get="download"),
+    "file_prediction_delete": Row(post="manage"),
+    "pool_browse": Row(get="read"),
+    "predict_pool": Row(post="train"),
+    "pool_decide": Row(post="review"),
+    "bundles": Row(get="download", post="train", data={"format": "onnx"}),
+    "export_download": Row(get="download"),
+    "export_delete": Row(post="manage"),
+}
 
 # Progress of jobs.
 JOBS: dict[str, Row] = {

@@ -146,6 +146,8 @@ def objects_of(project: Any, *, number: int) -> dict[str, Any]:
         filename="texts.txt",
         result_name="result.csv",
     )
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "predictions.dev.jsonl").write_text("", encoding="utf-8")
     prediction.folder.mkdir(parents=True, exist_ok=True)
     (prediction.folder / "result.csv").write_text("text,label\n", encoding="utf-8")
     invitation, token = Invitation.issue(project=project, role=Role.VIEWER, created_by=owner)
@@ -155,6 +157,7 @@ def objects_of(project: Any, *, number: int) -> dict[str, Any]:
         "example_id": example.pk,
         "batch_id": batch.pk,
         "number": run.number,
+        "split": "dev",
         "export_id": export.pk,
         "prediction_id": prediction.pk,
         "job_id": run.job_id,

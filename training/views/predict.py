@@ -44,7 +44,7 @@ def predict_text(request: HttpRequest, project_id: int) -> HttpResponse:
     project = project_for(request, project_id, "train")
     run = chosen_run(project, request.POST.get("run", ""))
     typed = request.POST.get("text", "")
-    context: dict[str, Any] = {"project": project, "typed": typed, "run": run}
+    context: dict[str, Any] = {"typed": typed}
     status = 200
     try:
         if run is None:
@@ -65,7 +65,7 @@ def predict_text(request: HttpRequest, project_id: int) -> HttpResponse:
         status = 503
     if request.htmx:  # type: ignore[attr-defined]
         # htmx leaves the page alone on an error status; the fragment itself says what went wrong.
-        return render(request, "training/predict.html#answers", context)
+        return render(request, "training/predict.html#answers", {"project": project, **context})
     return _page(request, project, run, status=status, **context)
 
 

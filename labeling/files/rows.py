@@ -83,7 +83,8 @@ class FileRefused(Exception):
         super().__init__(f"{self.MESSAGES[code]}{f' ({detail})' if detail else ''}")
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: freezing doubles what it costs to make one, and a file has a million.
+@dataclass(slots=True)
 class Row:
     """One text. `line` is 1-based in `source` (the member of a folder or zip; "" for a single file).
 

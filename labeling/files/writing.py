@@ -10,9 +10,10 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from labeling.files.columns import escape_formula
@@ -90,9 +91,19 @@ def write_xlsx(rows: Iterable[Exported]) -> Iterator[bytes]:
         sheet.column_dimensions["A"].width = 80
         sheet.append(HEADER)
         for row in itertools.islice(rows, XLSX_MAX_ROWS - 1):
-            sheet.append([ILLEGAL_CHARACTERS_RE.sub("", escape_formula(cell or "")) for cell in row])
+            sheet.append([_sheet_text(sheet, cell or "") for cell in row])
         book.save(file)
         yield from _pieces(file)
+
+
+def _sheet_text(sheet: Any, text: str) -> Any:
+    text = ILLEGAL_CHARACTERS_RE.sub("", escape_formula(text))
+    if text[:1] != "#":
+        return text
+    # openpyxl takes "#N/A" and the like for errors unless it is told otherwise.
+    cell = WriteOnlyCell(sheet, value=text)
+    cell.data_type = "s"
+    return cell
 
 
 def write_recipe(

@@ -6,6 +6,7 @@ the counts, and how far the report file had come, together. Whoever goes on skip
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import io
@@ -199,7 +200,7 @@ class _Run:
             skipped = sum(1 for _ in itertools.islice(rows, batch.rows_read))
             if skipped < batch.rows_read:
                 raise ImportRefused("changed", _("文件在导入过程中变了，请重新导入。"))
-            with self._report() as report:
+            with self._report() as report, _bulk_writing():
                 for chunk in _chunks(rows):
                     if should_stop():
                         return False
@@ -288,6 +289,28 @@ class _Run:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _bulk_writing() -> Iterator[None]:
+    """SQLite for many rows: a larger page cache, fewer checkpoints, and no wait for the disk at each chunk.
+
+    A power cut may then lose the last chunks, together with the note of how far the import had come: it
+    goes on from before them. A decision that somebody saves meanwhile is synced by its own connection, and
+    the log with it; the import's end, after which its file is removed, is synced again (the bench has the numbers)."""
+    if connection.vendor != "sqlite" or connection.in_atomic_block:  # inside a transaction SQLite refuses
+        yield
+        return
+    names = ("cache_size", "wal_autocheckpoint", "synchronous")
+    with connection.cursor() as cursor:
+        before = [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+        for name, value in zip(names, (-32_000, 16_000, "NORMAL"), strict=True):
+            cursor.execute(f"PRAGMA {name} = {value}")
+        try:
+            yield
+        finally:
+            for name, value in zip(names, before, strict=True):
+                cursor.execute(f"PRAGMA {name} = {value}")
 
 
 def _chunks(rows: Iterator[Row | Refused]) -> Iterator[list[Row | Refused]]:

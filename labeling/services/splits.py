@@ -16,6 +16,7 @@ from labeling.models.texts import Split
 CHUNK_ROWS = 2_000
 # The first texts of each class go to train: a class with one or two texts is learned, and not measured.
 TRAIN_FIRST = 2
+MOST_FREEDOM = 20  # texts
 MAX_PERCENT_TOGETHER = 80
 
 
@@ -26,9 +27,8 @@ class SplitRefused(Exception):
 class Reserver:
     """Deals texts to train, dev, test and pool, one at a time and in any order.
 
-    A labelled text goes to the part that its class lacks most, the text's hash choosing among those
-    that lack any: each class keeps the proportions within one text, and the file's order cannot be read
-    off the result. An unlabelled text is reserved by its hash alone, else it goes to the pool."""
+    A labelled text's hash chooses its part, with odds that lean towards the parts that its class lacks: each
+    class keeps the proportions closely, and the file's order cannot be read off the result. An unlabelled text is reserved by its hash alone, else it goes to the pool."""
 
     def __init__(
         self, *, dev_percent: int, test_percent: int, counts: dict[int, Counter[str]] | None = None
@@ -69,7 +69,11 @@ class Reserver:
         if counts[Split.TRAIN] < TRAIN_FIRST:
             return Split.TRAIN.value
         after = sum(counts.values()) + 1
-        lacks = {name: max(0.0, share * after - counts[name]) for name, share in self._shares.items()}
+        # In a small class what is lacking decides, in a large one chance has more of a say.
+        freedom = min(MOST_FREEDOM, after / 20)
+        lacks = {
+            name: max(0.0, share * (after + freedom) - counts[name]) for name, share in self._shares.items()
+        }
         left = where * sum(lacks.values())
         for name, lack in lacks.items():
             left -= lack

@@ -59,9 +59,10 @@ def run_import(path: Path, done: Path) -> None:
 
     project = Project.objects.get()
     before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     batch = import_now(project=project, user=get_user_model().objects.get(), path=path)
     seconds = time.perf_counter() - started
+    cpu_seconds = time.process_time() - started_cpu
     done.write_text(
         json.dumps(
             {
@@ -71,6 +72,8 @@ def run_import(path: Path, done: Path) -> None:
                 "duplicates": batch.rows_duplicate,
                 "seconds": round(seconds, 1),
                 "rows_per_second": round(batch.rows_read / seconds),
+                "cpu_seconds": round(cpu_seconds, 1),
+                "load_average": os.getloadavg()[0],
                 "peak_resident_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
                 "resident_before_mb": round(before_mb),
             }

@@ -144,6 +144,11 @@ if env.read_flag("WANXING_HTTPS"):
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 30 * 24 * 3600
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # subdomains are other people's services
+    "security.W008",  # the proxy that ends TLS redirects
+    "security.W021",  # preloading is for public sites
+]
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024  # the body without its files
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000

@@ -78,10 +78,26 @@ PROJECTS: dict[str, Row] = {
 }
 
 # Texts, imports and exports of texts: pages of labeling/urls/texts.py.
-TEXTS: dict[str, Row] = {}
+TEXTS: dict[str, Row] = {
+    "texts": Row(get="read"),
+    "text_relabel": Row(get="review", post="review", data={"label": "none"}),
+    "texts_export": Row(get="download", query={"format": "csv"}),
+    "import_new": Row(get="setup", post="setup"),
+    "import_preview": Row(get="setup", post="setup"),
+    "import_detail": Row(get="read"),
+    "import_report": Row(get="read"),
+}
 
 # Labels, words and prompt: labeling/urls/labels.py.
-LABELS: dict[str, Row] = {}
+LABELS: dict[str, Row] = {
+    "labels": Row(get="read", post="setup"),
+    "labels_add": Row(post="setup", data={"lines": "新标签"}),
+    "labels_file": Row(get="read", post="setup"),
+    "label_delete": Row(get="setup", post="setup"),
+    "template_save": Row(post="setup", data={"template": "{text}{mask}"}),
+    "template_restore": Row(post="setup"),
+    "prompt_check": Row(post="read"),
+}
 
 # The labelling page: labeling/urls/labelling.py.
 LABELLING: dict[str, Row] = {

@@ -202,7 +202,8 @@ def ask(house: House, visitor: str, method: str, url: str, row: Row) -> Any:
 
 
 def sent_to_sign_in(response: Any) -> bool:
-    return response.status_code == 302 and response["Location"].startswith(reverse("sign_in"))
+    # With a way back: signing out leads to the same page, but wants no return.
+    return response.status_code == 302 and response["Location"].startswith(f"{reverse('sign_in')}?next=")
 
 
 def verdict(response: Any, visitor: str, ability: str | None, in_project: bool) -> str:

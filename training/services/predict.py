@@ -125,11 +125,9 @@ def request_file_prediction(
     home.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
     try:
-        with (folder / "upload").open("wb") as out:
-            for chunk in upload.chunks():
-                out.write(chunk)
+        _store(upload, folder)
         try:
-            source = TextFile(folder / "upload", filename=filename, options=Options.of(options))
+            source = TextFile(_stored(folder), filename=filename, options=Options.of(options))
         except FileRefused as error:
             raise PredictRefused(error.code, error.detail, error.columns) from error
         return _file_prediction(run, user, filename, {**options, "format": source.format}, token, folder)
@@ -176,7 +174,7 @@ def run_file_prediction(
 
     Returns early, with nothing in place, when `should_stop()`. Raises FileRefused."""
     options = Options.of(prediction.options)
-    source = TextFile(prediction.folder / "upload", filename=prediction.filename, options=options)
+    source = TextFile(_stored(prediction.folder), filename=prediction.filename, options=options)
     name = f"{RESULT_STEM}.{source.format}"
     beside = prediction.folder / f".{name}"
     started = time.monotonic()
@@ -270,6 +268,22 @@ def _file_prediction(
             shutil.rmtree(placed, ignore_errors=True)
         raise
     return prediction
+
+
+def _store(upload: Any, folder: Path) -> None:
+    path = folder / "upload"
+    with path.open("wb") as out:
+        for chunk in upload.chunks():
+            out.write(chunk)
+    with path.open("rb") as file:
+        if file.read(2) == b"PK":
+            # openpyxl goes by the name's ending.
+            path.rename(folder / "upload.xlsx")
+
+
+def _stored(folder: Path) -> Path:
+    workbook = folder / "upload.xlsx"
+    return workbook if workbook.exists() else folder / "upload"
 
 
 def _answers(classifier: Classifier, records: list[Record]) -> list[Answer | None]:

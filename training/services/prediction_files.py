@@ -57,7 +57,9 @@ class TextFile:
         if self.format not in FORMATS or (zipped and self.format != "xlsx"):
             raise FileRefused("unsupported", filename)
         if preview.needs_columns:
-            raise FileRefused("columns_unknown", "、".join(preview.columns), columns=preview.columns)
+            # Without a known heading the columns are only numbered; the first row shows which is which.
+            names = preview.columns if preview.has_header else next(iter(preview.cells), preview.columns)
+            raise FileRefused("columns_unknown", "、".join(names), columns=tuple(names))
         self.options = options
         self.header: list[str] | None = None
         if self.format in ("tsv", "csv", "xlsx"):

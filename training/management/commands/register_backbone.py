@@ -33,9 +33,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["remove"]:
             self._remove(options["remove"])
-        elif options["name"] and options["path"]:
+        elif options["name"] is not None and options["path"]:
             self._register(options["name"], Path(options["path"]).expanduser())
-        elif options["name"]:
+        elif options["name"] is not None:
             raise CommandError("还要给出目录 / the directory is missing: register_backbone NAME PATH")
         else:
             self._list()

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from webapp import env, setup_code
@@ -120,6 +120,7 @@ def hold_lock(folder: Path, note: str) -> TextIO:
 
 def prepare(host: str) -> list[str]:
     """Bring database, static files and the setup code in order for a server on `host`; what was done."""
+    check_database()
     notes = [migrate_safely()]
     if not settings.DEBUG and collect_static():
         notes.append("静态文件已更新 / static files collected")
@@ -128,6 +129,23 @@ def prepare(host: str) -> list[str]:
     else:
         setup_code.ensure()
     return [note for note in notes if note]
+
+
+def check_database() -> None:
+    """Raise StartProblem when the database cannot be opened."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        name = (
+            "DATABASE_URL"
+            if connection.vendor == "postgresql"
+            else str(settings.DATABASES["default"]["NAME"])
+        )
+        raise StartProblem(
+            f"数据库打不开（{reason}）。检查 {name}。 / Cannot open the database; see {name}."
+        ) from error
 
 
 def pending_migrations() -> list[str]:
@@ -154,7 +172,16 @@ def migrate_safely() -> str | None:
 
 
 def copy_database() -> Path:
-    """A consistent copy of the SQLite database in WANXING_HOME/backups; the newest few are kept."""
+    """A consistent copy of the SQLite database in WANXING_HOME/backups; the newest few are kept.
+
+    Raises StartProblem when there is no room for it: nothing is migrated without a copy.
+    """
+    needed = Path(settings.DATABASES["default"]["NAME"]).stat().st_size
+    if shutil.disk_usage(settings.WANXING_HOME).free < needed + FREE_DISK_NEEDED_BYTES:
+        raise StartProblem(
+            f"升级前要先备份数据库，磁盘还差空间（需要 {needed // 2**20 + FREE_DISK_NEEDED_BYTES // 2**20} MiB）。"
+            " / No room to copy the database before its migration."
+        )
     folder = settings.WANXING_HOME / "backups"
     folder.mkdir(exist_ok=True, mode=0o700)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")

@@ -136,5 +136,8 @@ def wait_until_ready(server: BrokerAddress, *, timeout_seconds: float) -> None:
                 return
             except redis.RedisError as error:  # BusyLoadingError too: it is reading its log
                 if time.monotonic() > deadline:
-                    raise BrokerError(f"{server.without_password()} does not answer: {error}") from error
+                    where = "内嵌的队列服务" if server.embedded else f"REDIS_URL={server.without_password()}"
+                    raise BrokerError(
+                        f"{where} 没有回答（{error}）。 / The broker does not answer."
+                    ) from error
             time.sleep(0.05)

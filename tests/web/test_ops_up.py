@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.db import connection
 
+from webapp import startup
 from workers import options, undertaker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -257,3 +260,46 @@ def test_a_disk_that_cannot_take_more_is_one_line(
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert expected in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"REDIS_URL": "redis://:hidden@127.0.0.1:1/0"}, "REDIS_URL=redis://127.0.0.1:1"),
+        ({"DATABASE_URL": "postgres://wanxing:hidden@127.0.0.1:1/wanxing?connect_timeout=2"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "sqlite:///x"}, "DATABASE_URL"),
+        ({"PORT": "http"}, "PORT"),
+    ],
+)
+def test_a_service_that_is_not_there_is_one_line(
+    bare_environment: dict[str, str], changes: dict[str, str], expected: str
+) -> None:
+    done = run_up(bare_environment, **{"PORT": str(free_port()), **changes})
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]  # the log's own lines
+    assert len(lines) == 1, done.stderr
+    assert expected in lines[0]
+    assert "hidden" not in done.stderr
+
+
+def test_a_database_that_is_no_database_is_one_line(bare_environment: dict[str, str]) -> None:
+    home = Path(bare_environment["WANXING_HOME"])
+    home.mkdir()
+    (home / "wanxing.sqlite3").write_bytes(b"no database at all" * 100)
+    done = run_up(bare_environment, PORT=str(free_port()))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "wanxing.sqlite3" in done.stderr
+    assert (home / "wanxing.sqlite3").read_bytes().startswith(b"no database")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_room_for_a_copy_stops_before_the_migration(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "sqlite":
+        database = Path(settings.WANXING_HOME) / "stand-in.sqlite3"
+        database.write_bytes(b"x")
+        monkeypatch.setitem(settings.DATABASES["default"], "NAME", str(database))
+    monkeypatch.setattr(startup.shutil, "disk_usage", lambda _: startup.shutil._ntuple_diskusage(9, 9, 0))
+    with pytest.raises(startup.StartProblem, match="备份"):
+        startup.copy_database()
+    assert not (Path(settings.WANXING_HOME) / "backups").exists()

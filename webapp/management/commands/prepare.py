@@ -1,5 +1,6 @@
 """`manage.py prepare`: what `up` does before it starts processes, for services that start them differently."""
 
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -14,7 +15,11 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for note in startup.prepare(env.host()):
+        try:
+            notes = startup.prepare(env.host())
+        except startup.StartProblem as error:
+            sys.exit(f"✗ {error}")
+        for note in notes:
             self.stdout.write(f"· {note}")
         code = setup_code.current()
         if code:

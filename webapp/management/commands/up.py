@@ -51,7 +51,8 @@ class Command(BaseCommand):
                 self._announce(host, port)
                 supervisor.run()
         except broker.BrokerError as error:
-            raise SystemExit(f"✗ {error}\n{supervisor.log_tail('broker')}") from error
+            tail = supervisor.log_tail("broker")
+            raise SystemExit(f"✗ {error}" + (f"\n{tail}" if tail else "")) from error
         finally:
             if supervisor.stopping:
                 self._say("· 正在停止 / stopping")

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,18 @@ def fingerprint(*values: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write(folder: str | Path, checkpoint: Checkpoint, run: str, *, keep: int | None = None) -> Path:
-    """`folder/checkpoint-<step>`; older ones beyond the newest `keep` are removed afterwards."""
+def write(
+    folder: str | Path,
+    checkpoint: Checkpoint,
+    run: str,
+    *,
+    keep: int | None = None,
+    also: Callable[[Path], None] | None = None,
+) -> Path:
+    """`folder/checkpoint-<step>`; older ones beyond the newest `keep` are removed afterwards.
+
+    `also` may write more into the folder before it appears under its name.
+    """
     from safetensors.numpy import save_file
 
     folder = Path(folder)
@@ -42,13 +53,17 @@ def write(folder: str | Path, checkpoint: Checkpoint, run: str, *, keep: int | N
     target = folder / f"checkpoint-{checkpoint.step}"
     beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     try:
-        save_file({name: np.ascontiguousarray(a) for name, a in checkpoint.arrays.items()}, beside / ARRAYS_FILE)
+        save_file(
+            {name: np.ascontiguousarray(a) for name, a in checkpoint.arrays.items()}, beside / ARRAYS_FILE
+        )
         digest = _digest(beside / ARRAYS_FILE)
         state = {"step": checkpoint.step, "run": run, "arrays_sha256": digest, "state": checkpoint.state}
         (beside / STATE_FILE).write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
         for name in (ARRAYS_FILE, STATE_FILE):
             with (beside / name).open("rb") as file:
                 os.fsync(file.fileno())
+        if also is not None:
+            also(beside)
         beside.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
         beside.rename(target)

@@ -42,7 +42,9 @@ def cross_validate(
         rarest = class_counts(whole, data.n_labels)
         folds = max(2, min(folds, int(rarest[rarest > 0].min())))
     proba = np.zeros((len(whole), data.n_labels), dtype=np.float32)
-    plain = config.replace(save_steps=0, eval_steps=0, load_best_model_at_end=False, early_stopping_patience=None)
+    plain = config.replace(
+        save_steps=0, eval_steps=0, load_best_model_at_end=False, early_stopping_patience=None
+    )
     accuracies = []
     for fold, (inside, outside) in enumerate(evaluation.stratified_folds(whole.labels, folds, config.seed)):
         emit({"type": "stage", "stage": "cross_validate", "step": fold + 1, "total": folds})

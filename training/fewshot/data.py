@@ -107,7 +107,9 @@ def make_split(
         except KeyError as error:
             name = error.args[0]
             where = f"{source}:{place}" if source else f"text {place}"
-            raise UnknownLabel(f"{where}: label {name!r} is not in label.txt", label=name, line=place) from None
+            raise UnknownLabel(
+                f"{where}: label {name!r} is not in label.txt", label=name, line=place
+            ) from None
     if task == "single":
         array = np.array([row[0] if row else UNLABELLED for row in rows], dtype=np.int64)
     else:
@@ -151,7 +153,11 @@ def read_labels(path: Path) -> tuple[tuple[Label, ...], list[dict]]:
         if misprint:
             name, word = misprint["name"], misprint["word"]
             warnings.append(
-                warning("label_misprint", f"{path.name}:{number}: {text!r} was read as {name}=={word}", line=number)
+                warning(
+                    "label_misprint",
+                    f"{path.name}:{number}: {text!r} was read as {name}=={word}",
+                    line=number,
+                )
             )
         else:
             name, _, word = text.partition("==")
@@ -206,11 +212,10 @@ def read_folder(
             for number, item in enumerate(given, start=1):
                 if item is None:
                     raise DataError(f"{name}.txt:{number}: a line without a tab and a label", line=number)
-        elif any(item is not None and not _known(item, names, task) for item in given):
-            # An unlabelled test text may itself contain tabs.
-            if not any(item is not None and _known(item, names, task) for item in given):
-                texts = [t if g is None else f"{t}\t{_joined(g)}" for t, g in zip(texts, given, strict=True)]
-                given = [None] * len(given)
+        elif any(given) and not any(item is not None and _known(item, names, task) for item in given):
+            # No label is known: these are unlabelled texts that contain tabs themselves.
+            texts = [t if g is None else f"{t}\t{_joined(g)}" for t, g in zip(texts, given, strict=True)]
+            given = [None] * len(given)
         splits[name] = make_split(texts, given, names, task, source=f"{name}.txt")
     pool: tuple[str, ...] = ()
     if with_pool and (folder / "data.txt").is_file():

@@ -94,7 +94,9 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     mean = float(values.mean())
     if len(values) < 2:
         return mean, float("-inf"), float("inf")
-    half = _student_quantile(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    half = (
+        _student_quantile(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    )
     return mean, float(mean - half), float(mean + half)
 
 
@@ -175,7 +177,10 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> float:
     n, k = only_first + only_second, min(only_first, only_second)
     if n == 0:
         return 1.0
-    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2) for i in range(k + 1)]
+    logs = [
+        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2)
+        for i in range(k + 1)
+    ]
     return min(1.0, 2 * sum(math.exp(value) for value in logs))
 
 
@@ -199,9 +204,11 @@ def stratified_folds(targets: np.ndarray, folds: int, seed: int) -> Iterator[tup
     """(train indices, held-out indices) of each fold; every class spread evenly. Multi-label rows: at random."""
     random = np.random.default_rng(seed)
     place = np.empty(len(targets), dtype=np.int64)
-    groups = [np.arange(len(targets))] if targets.ndim == 2 else [
-        np.flatnonzero(targets == value) for value in np.unique(targets)
-    ]
+    groups = (
+        [np.arange(len(targets))]
+        if targets.ndim == 2
+        else [np.flatnonzero(targets == value) for value in np.unique(targets)]
+    )
     offset = 0
     for members in groups:
         members = random.permutation(members)
@@ -212,7 +219,9 @@ def stratified_folds(targets: np.ndarray, folds: int, seed: int) -> Iterator[tup
         yield np.flatnonzero(place != fold), np.flatnonzero(place == fold)
 
 
-def learning_curve(sizes: Sequence[int], accuracies: Sequence[Sequence[float]], more: int = 50, *, seed: int = 0) -> dict:
+def learning_curve(
+    sizes: Sequence[int], accuracies: Sequence[Sequence[float]], more: int = 50, *, seed: int = 0
+) -> dict:
     """What `more` labels would bring: a power law a − b·n^−c through the mean accuracy at each size.
 
     `accuracies[i]` holds one figure a repetition at `sizes[i]`. Returns {"sizes", "means", "expected", "gain",
@@ -287,7 +296,9 @@ def _rows(names, precision, recall, f1, support) -> list[dict]:
 
 def _student_quantile(p: float, freedom: int) -> float:
     """Quantile of Student's t by bisection over its integrated density."""
-    constant = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    constant = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(
+        freedom * math.pi
+    )
 
     def distribution(t: float) -> float:
         grid = np.linspace(0.0, t, 4001)

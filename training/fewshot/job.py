@@ -144,7 +144,10 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
             "template": config.template or _chosen_template(fitted.notes),
             **fitted.notes,
         },
-        "seconds": {**{k: round(v, 3) for k, v in seconds.items()}, "total": round(time.monotonic() - began, 3)},
+        "seconds": {
+            **{k: round(v, 3) for k, v in seconds.items()},
+            "total": round(time.monotonic() - began, 3),
+        },
         "versions": models.versions(),
         "machine": machine(),
         "backbone": {"name": backbone.name, "hash": backbone.hash},
@@ -154,7 +157,8 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     }
     write_json(folder / "result.json", result)
     summary = {
-        name: {key: found[key] for key in ("n", "accuracy", "macro_f1")} for name, found in evaluations.items()
+        name: {key: found[key] for key in ("n", "accuracy", "macro_f1")}
+        for name, found in evaluations.items()
     }
     emit({"type": "done", "evaluations": summary, "seconds": result["seconds"]["total"]})
 
@@ -244,7 +248,11 @@ def read_spec(folder: Path) -> dict:
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder / 'spec.json'} cannot be read: {error}") from error
-    if not isinstance(spec, dict) or not isinstance(spec.get("config"), dict) or not isinstance(spec.get("labels"), list):
+    if (
+        not isinstance(spec, dict)
+        or not isinstance(spec.get("config"), dict)
+        or not isinstance(spec.get("labels"), list)
+    ):
         raise ConfigError("spec.json needs an object config and a list labels")
     return spec
 
@@ -313,7 +321,9 @@ def main(arguments: list[str] | None = None) -> int:
         import traceback
 
         traceback.print_exc()
-        door.emit(EngineError(f"{type(error).__name__}: {error}", hint="The job's log has the details.").as_event())
+        door.emit(
+            EngineError(f"{type(error).__name__}: {error}", hint="The job's log has the details.").as_event()
+        )
         return EXIT_ERROR
     return EXIT_DONE
 

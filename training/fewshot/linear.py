@@ -41,7 +41,9 @@ def fit_cross_validated(
         for penalty in penalties:
             total = 0.0
             for inside, outside in stratified_folds(targets, folds, seed):
-                rows, bias = fit_logistic(features[inside], targets[inside], n_labels, penalty=penalty, steps=150)
+                rows, bias = fit_logistic(
+                    features[inside], targets[inside], n_labels, penalty=penalty, steps=150
+                )
                 total += log_loss(softmax(features[outside] @ rows.T + bias), targets[outside]) * len(outside)
             scores.append(total)
         best = penalties[int(np.argmin(scores))]

@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -57,10 +58,7 @@ class Step(nn.Layer):
 
     def forward(self, start, token_type_ids, position_ids, attention_mask, mask_positions):
         network = self.network
-        if self.first_layer:
-            hidden = start
-        else:
-            hidden = network.embed(start, token_type_ids, position_ids)
+        hidden = start if self.first_layer else network.embed(start, token_type_ids, position_ids)
         hidden = network.run_layers(hidden, attention_mask, self.first_layer)
         features = network.features(hidden, attention_mask, mask_positions)
         return network.classify(features), features
@@ -90,6 +88,7 @@ class Loop:
         run_id: str = "",
         on_event: Listener | None = None,
         should_stop: Callable[[], bool] | None = None,
+        save_model: Callable[[Path], None] | None = None,
         stage: str = "train",
     ) -> None:
         self.network = network
@@ -99,12 +98,15 @@ class Loop:
         self.lengths = [len(row["input_ids"]) for row in self.rows]
         self.targets = targets
         self.multi_label = multi_label
-        self.class_weights = None if class_weights is None else paddle.to_tensor(class_weights.astype(np.float32))
+        self.class_weights = (
+            None if class_weights is None else paddle.to_tensor(class_weights.astype(np.float32))
+        )
         self.evaluate = evaluate
         self.checkpoint_dir = checkpoint_dir
         self.run_id = run_id
         self.emit = on_event or (lambda event: None)
         self.should_stop = should_stop or (lambda: False)
+        self.save_model = save_model
         self.stage = stage
         self.total = total_steps(config, len(self.rows))
         self.factor = schedule(config, self.total)
@@ -140,7 +142,9 @@ class Loop:
                     }
                 )
             if self.step % config.logging_steps == 0 or self.step == self.total:
-                self._metric(loss=sum(running) / len(running), learning_rate=self._rate() * config.learning_rate)
+                self._metric(
+                    loss=sum(running) / len(running), learning_rate=self._rate() * config.learning_rate
+                )
                 running = []
             if self._due(config.eval_steps) and self.evaluate and not self._improves():
                 break
@@ -194,7 +198,9 @@ class Loop:
         config = self.config
         chosen = np.concatenate([batch, batch]) if config.use_rdrop else batch
         targets = paddle.to_tensor(self.targets[chosen])
-        with paddle.amp.auto_cast(enable=self.autocast is not None, dtype=self.autocast or "float16", level="O1"):
+        with paddle.amp.auto_cast(
+            enable=self.autocast is not None, dtype=self.autocast or "float16", level="O1"
+        ):
             logits, features = self.forward(*self._arrays(chosen))
         logits = logits.astype("float32")
         loss = losses.classification_loss(
@@ -277,7 +283,9 @@ class Loop:
         """Trains only the embedding rows that occur: without weight decay the others would not move anyway."""
         words = self.network.words
         self.whole_words = words
-        self.used = np.unique(np.concatenate([row["input_ids"] for row in self.rows] + [[self.encoder.pad_id]]))
+        self.used = np.unique(
+            np.concatenate([row["input_ids"] for row in self.rows] + [[self.encoder.pad_id]])
+        )
         vocabulary = int(words.shape[0])
         n_soft = int(self.used.max()) + 1 - vocabulary
         self.used = self.used[self.used < vocabulary]
@@ -323,7 +331,12 @@ class Loop:
         return bool(every) and (self.step % every == 0 or self.step == self.total)
 
     def _metric(self, **values: float) -> None:
-        epoch = self.step * self.config.gradient_accumulation_steps * self.config.train_batch_size / len(self.rows)
+        epoch = (
+            self.step
+            * self.config.gradient_accumulation_steps
+            * self.config.train_batch_size
+            / len(self.rows)
+        )
         entry = {"type": "metric", "step": self.step, "epoch": round(epoch, 3), **values}
         self.history.append(entry)
         self.emit(entry)
@@ -335,7 +348,9 @@ class Loop:
             self.network.eval()
             found = self.evaluate()
         self._metric(**{f"dev_{name}": value for name, value in found.items()})
-        score = -found["loss"] if config.metric_for_best_model == "loss" else found[config.metric_for_best_model]
+        score = (
+            -found["loss"] if config.metric_for_best_model == "loss" else found[config.metric_for_best_model]
+        )
         if self.best is None or score > self.best[0]:
             self.best, self.since_best = (score, self.step), 0
             if config.load_best_model_at_end:
@@ -372,8 +387,13 @@ class Loop:
             checkpoints.Checkpoint(self.step, arrays, state),
             self.run_id,
             keep=self.config.save_total_limit,
+            also=self._save_model if self.save_model else None,
         )
         self.emit({"type": "checkpoint", "step": self.step})
+
+    def _save_model(self, folder: Path) -> None:
+        with self._averaged(), self._whole_vocabulary():
+            self.save_model(folder)
 
     def _resume(self) -> None:
         if not self.checkpoint_dir:
@@ -381,7 +401,11 @@ class Loop:
         found, damaged = checkpoints.newest(self.checkpoint_dir, self.run_id)
         for path in damaged:
             self.emit(
-                {"type": "warning", "code": "checkpoint_damaged", "message": f"{path.name} is damaged and was passed over"}
+                {
+                    "type": "warning",
+                    "code": "checkpoint_damaged",
+                    "message": f"{path.name} is damaged and was passed over",
+                }
             )
         if found is None:
             return

@@ -52,7 +52,9 @@ def bernoulli_divergence(first: paddle.Tensor, second: paddle.Tensor) -> paddle.
     return 0.5 * ((p - q) * (first - second)).mean()
 
 
-def relation_loss(vectors: paddle.Tensor, labels: paddle.Tensor, *, sharpness: float = 100.0) -> paddle.Tensor:
+def relation_loss(
+    vectors: paddle.Tensor, labels: paddle.Tensor, *, sharpness: float = 100.0
+) -> paddle.Tensor:
     """RGL (Findings of NAACL 2022, 81): two texts are linked when they are of one class.
 
     `vectors` [n, H], `labels` int64 [n]. A link's logit is `sharpness` times the cosine of the two vectors, as in the

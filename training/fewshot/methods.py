@@ -12,10 +12,11 @@ import numpy as np
 from training.fewshot import checkpoint, encoding, evaluation, linear, verbalizer
 from training.fewshot.backbones import Backbone
 from training.fewshot.config import FewShotConfig
-from training.fewshot.data import FewShotData, Split, class_counts, warning
-from training.fewshot.errors import UnsupportedMethod
-from training.fewshot.forward import network_features, network_logits, run_rows
+from training.fewshot.data import FewShotData, class_counts, warning
+from training.fewshot.errors import ConfigError, UnsupportedMethod
+from training.fewshot.forward import network_logits, run_rows
 from training.fewshot.loop import Loop
+from training.fewshot.memory import guard
 from training.fewshot.model import FittedModel
 from training.fewshot.networks import (
     FineTuneNetwork,
@@ -44,6 +45,7 @@ class Bench:
     emit: Listener
     should_stop: Callable[[], bool]
     checkpoint_dir: Path | None
+    whole_checkpoints: bool = False
     tokenizer: object = None
     notes: dict = dataclasses.field(default_factory=dict)
     seconds: dict = dataclasses.field(default_factory=dict)
@@ -96,11 +98,11 @@ def fit_method(
     checkpoint_dir: str | Path | None,
     on_event: Listener,
     should_stop: Callable[[], bool],
+    whole_checkpoints: bool = False,
 ) -> FittedModel:
     """The model of `config.method`. See `model.fit`."""
-    bench = Bench(
-        config, data, backbone, on_event, should_stop, Path(checkpoint_dir) if checkpoint_dir else None
-    )
+    folder = Path(checkpoint_dir) if checkpoint_dir else None
+    bench = Bench(config, data, backbone, on_event, should_stop, folder, whole_checkpoints)
     makers = {
         "label_sentence": fit_label_sentence,
         "zero_shot": fit_label_sentence,
@@ -112,7 +114,9 @@ def fit_method(
         raise UnsupportedMethod(f"method {config.method!r} is not known")
     if bench.max_length < config.max_seq_length:
         bench.warn(
-            warning("shorter_rows", f"the backbone reads {bench.max_length} tokens, not {config.max_seq_length}")
+            warning(
+                "shorter_rows", f"the backbone reads {bench.max_length} tokens, not {config.max_seq_length}"
+            )
         )
     return makers[config.method](bench)
 
@@ -244,7 +248,8 @@ def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Templat
                 sentences.append(template.statement(word))
                 owners.append(label)
     ids = [
-        encoding.sentence_ids(bench.tokenizer, bench.prefix, sentence, bench.max_length) for sentence in sentences
+        encoding.sentence_ids(bench.tokenizer, bench.prefix, sentence, bench.max_length)
+        for sentence in sentences
     ]
     vectors = _read(reader, bench, ids)
     owners = np.array(owners)
@@ -310,10 +315,13 @@ def _choose_templates(bench: Bench, reader: TextNetwork, encoder: TextEncoder) -
 
 def _train(bench: Bench, model: FittedModel) -> None:
     """Runs the loop over the training texts' rows (a row a view)."""
-    config = bench.config
     encoder = TextEncoder(model.encoding, bench.tokenizer)
     n_views = len(encoder.views)
     rows = encoder.rows(bench.train.texts)
+    longest = max(len(row["input_ids"]) for row in rows)
+    config, events = guard(bench.config, bench.backbone.config, longest)
+    for event in events:
+        bench.warn(event)
     targets = np.repeat(bench.train.labels, n_views, axis=0)
     names = [label.name for label in bench.data.labels]
 
@@ -334,7 +342,8 @@ def _train(bench: Bench, model: FittedModel) -> None:
         class_weights=class_weights(bench),
         evaluate=evaluate if len(bench.dev) else None,
         checkpoint_dir=bench.checkpoint_dir,
-        run_id=run_fingerprint(bench, model),
+        run_id=run_fingerprint(config, bench, model),
+        save_model=(lambda folder: model.save(folder / "model")) if bench.whole_checkpoints else None,
         on_event=bench.emit,
         should_stop=bench.should_stop,
     )
@@ -346,10 +355,14 @@ def _train(bench: Bench, model: FittedModel) -> None:
     model.history = loop.history
 
 
-def run_fingerprint(bench: Bench, model: FittedModel) -> str:
+def run_fingerprint(config: FewShotConfig, bench: Bench, model: FittedModel) -> str:
     """What a checkpoint must agree on to be resumed: settings, data, words, templates, backbone."""
+    # How often it looks, writes and tells changes nothing that is learnt.
+    settings = config.to_json()
+    for name in ("logging_steps", "save_steps", "save_total_limit", "time_budget_seconds"):
+        settings.pop(name)
     return checkpoint.fingerprint(
-        bench.config.to_json(),
+        settings,
         bench.backbone.hash,
         model.encoding,
         [label.to_json() for label in bench.data.labels],
@@ -367,8 +380,6 @@ def class_weights(bench: Bench) -> np.ndarray | None:
         names = [label.name for label in bench.data.labels]
         unknown = sorted(set(given) - set(names))
         if unknown:
-            from training.fewshot.errors import ConfigError
-
             raise ConfigError(f"class_weights: no label is called {unknown[0]!r}", setting="class_weights")
         return np.array([given.get(name, 1.0) for name in names], dtype=np.float32)
     counts = np.maximum(class_counts(bench.train, bench.data.n_labels), 1)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.fewshot import evaluation
 from training.fewshot import data as datas
+from training.fewshot import evaluation
 from training.fewshot.backbones import Backbone, resolve
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split
@@ -105,14 +105,11 @@ class FittedModel:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".model-", dir=folder.parent))
         try:
-            weights = {
-                name: np.ascontiguousarray(value.numpy().astype(np.float32))
-                for name, value in self.network.state_dict().items()
-            }
+            weights = self.network.arrays()
             save_file(weights, beside / "weights.safetensors")
             shutil.copyfile(self.tokenizer_file, beside / "tokenizer.json")
             for name, value in (
-                ("config.json", self._description(weights)),
+                ("config.json", self._description()),
                 ("labels.json", [label.to_json() for label in self.labels]),
                 ("template.json", [template.to_json() for template in self.templates]),
                 ("encoding.json", self.encoding),
@@ -131,15 +128,14 @@ class FittedModel:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
-    def _description(self, weights: dict) -> dict:
-        network = self.network
+    def _description(self) -> dict:
         return {
             "version": MODEL_VERSION,
             "method": self.method,
             "task": self.config.task,
             "config": self.config.to_json(),
             "backbone": self.backbone,
-            "network": network.describe(),
+            "network": self.network.describe(),
             "versions": versions(),
             "notes": self.notes,
             "history": self.history,
@@ -156,12 +152,13 @@ def fit(
     backbone: Backbone | None = None,
     cache_dir: str | Path | None = None,
     should_stop: Callable[[], bool] | None = None,
+    whole_checkpoints: bool = False,
 ) -> FittedModel:
     """The model that `config` makes of `data.train`; `data.dev` steers stopping, choices and temperature only.
 
     Raises an EngineError before time is spent when data, template or words cannot work, Cancelled when
     `should_stop` says so, TrainingDiverged on a loss that is not finite. Resumes from a whole checkpoint of the
-    same run in `checkpoint_dir`.
+    same run in `checkpoint_dir`; with `whole_checkpoints` each checkpoint also holds `model/`, which `load` reads.
     """
     emit = on_event or (lambda event: None)
     emit({"type": "stage", "stage": "load"})
@@ -173,7 +170,13 @@ def fit(
     for event in warnings:
         emit(event)
     model = fit_method(
-        config, data, backbone, checkpoint_dir=checkpoint_dir, on_event=emit, should_stop=should_stop or (lambda: False)
+        config,
+        data,
+        backbone,
+        checkpoint_dir=checkpoint_dir,
+        on_event=emit,
+        should_stop=should_stop or (lambda: False),
+        whole_checkpoints=whole_checkpoints,
     )
     model.warnings = [*data.warnings, *warnings, *model.warnings]
     return model

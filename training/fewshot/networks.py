@@ -80,9 +80,7 @@ class SoftPrompt(nn.Layer):
                 rows.append(random.normal(0.0, words.std(), (span.length, hidden_size)))
         start = np.concatenate(rows).astype(np.float32)
         self.spans = tuple(spans)
-        self.vectors = self.create_parameter(
-            start.shape, default_initializer=nn.initializer.Assign(start)
-        )
+        self.vectors = self.create_parameter(start.shape, default_initializer=nn.initializer.Assign(start))
         zero = paddle.ParamAttr(initializer=nn.initializer.Constant(0.0))
         self.lstms = nn.LayerDict()
         self.mlps = nn.LayerDict()
@@ -95,7 +93,9 @@ class SoftPrompt(nn.Layer):
                 self.lstms[str(number)] = nn.LSTM(hidden_size, inner, num_layers=2, direction="bidirect")
                 width = 2 * inner
             self.mlps[str(number)] = nn.Sequential(
-                nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, hidden_size, weight_attr=zero, bias_attr=zero)
+                nn.Linear(width, inner),
+                nn.ReLU(),
+                nn.Linear(inner, hidden_size, weight_attr=zero, bias_attr=zero),
             )
 
     def forward(self) -> paddle.Tensor:
@@ -171,7 +171,9 @@ class TextNetwork(nn.Layer):
         elif self.soft_rows is not None:
             table = paddle.concat([table, self.soft_rows])
         return self.ernie.embeddings(
-            inputs_embeds=F.embedding(input_ids, table), token_type_ids=token_type_ids, position_ids=position_ids
+            inputs_embeds=F.embedding(input_ids, table),
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
         )
 
     def run_layers(
@@ -198,6 +200,18 @@ class TextNetwork(nn.Layer):
     ) -> paddle.Tensor:
         hidden = self.run_layers(self.embed(input_ids, token_type_ids, position_ids), attention_mask)
         return self.classify(self.features(hidden, attention_mask, mask_positions))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """float32 arrays from which `rebuild` makes this network; a soft prompt as its encoded vectors."""
+        found = {
+            name: np.ascontiguousarray(value.numpy().astype(np.float32))
+            for name, value in self.state_dict().items()
+            if not name.startswith("soft.")
+        }
+        if self.soft is not None:
+            with paddle.no_grad():
+                found["soft_rows"] = self.soft().numpy()
+        return found
 
     def head_names(self) -> set[str]:
         """Parameters that learn at the prompt's rate: everything outside the backbone and the mask head's layers."""
@@ -248,14 +262,14 @@ class LabelSentenceNetwork(TextNetwork):
 class FineTuneNetwork(TextNetwork):
     """The baseline: a pooled vector, dropout, one linear layer that starts at random."""
 
-    def __init__(
-        self, ernie: nn.Layer, n_labels: int, *, pooling: str, seed: int = 0
-    ) -> None:
+    def __init__(self, ernie: nn.Layer, n_labels: int, *, pooling: str, seed: int = 0) -> None:
         super().__init__(ernie, n_labels)
         self.pooling = pooling
         self.dropout = nn.Dropout(ernie.config.hidden_dropout_prob)
         hidden_size = int(self.words.shape[1])
-        start = np.random.default_rng(seed).normal(0.0, ernie.config.initializer_range, (hidden_size, n_labels))
+        start = np.random.default_rng(seed).normal(
+            0.0, ernie.config.initializer_range, (hidden_size, n_labels)
+        )
         self.classifier = nn.Linear(hidden_size, n_labels)
         self.classifier.weight.set_value(start.astype(np.float32))
 
@@ -301,13 +315,16 @@ class PromptNetwork(TextNetwork):
         """Sets mask head and rows to the masked language model's own."""
         if "transform.weight" not in head:
             raise BackboneError(
-                "the backbone has no masked-language-model head", hint="Choose the method label_sentence or finetune."
+                "the backbone has no masked-language-model head",
+                hint="Choose the method label_sentence or finetune.",
             )
         for name, parameter in self.mask_head.named_parameters():
             parameter.set_value(head[name].astype(np.float32))
         words = self.words.numpy()
         decoder_bias = head.get("decoder_bias", np.zeros(len(words), dtype=np.float32)).astype(np.float32)
-        rows, bias, weight = (np.zeros(p.shape, dtype=np.float32) for p in (self.rows, self.bias, self.token_weight))
+        rows, bias, weight = (
+            np.zeros(p.shape, dtype=np.float32) for p in (self.rows, self.bias, self.token_weight)
+        )
         gather = np.zeros(self.word_to_label.shape, dtype=np.float32)
         flat = [(label, ids) for label, group in enumerate(verbalizer.token_ids) for ids in group]
         for column, (label, ids) in enumerate(flat):
@@ -337,7 +354,9 @@ class PromptNetwork(TextNetwork):
 
     def classify(self, features):
         # [M, n, H] x [M, H, words] -> [M, n, words]
-        scores = paddle.matmul(features.transpose([1, 0, 2]), self.rows, transpose_y=True) + self.bias.unsqueeze(1)
+        scores = paddle.matmul(
+            features.transpose([1, 0, 2]), self.rows, transpose_y=True
+        ) + self.bias.unsqueeze(1)
         words = (scores * self.token_weight.unsqueeze(1)).sum(axis=0)
         return paddle.matmul(words, self.word_to_label)
 

@@ -65,6 +65,7 @@ def present_labels(project: Project) -> list[Label]:
         project.labels.filter(archived_at__isnull=True)
         .prefetch_related("words")
         .annotate(n_texts=Count("examples"))
+        .order_by("position", "id")  # Meta.ordering does not reach a query that groups
     )
 
 

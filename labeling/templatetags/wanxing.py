@@ -42,7 +42,7 @@ def bar(value: float | None, color: str = "currentColor") -> SafeString:
     share = min(max(float(value or 0), 0.0), 1.0)
     return format_html(
         '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect class="bar-ground" width="100" height="6" rx="3"/><rect width="{}" height="6" rx="3" fill="{}"/></svg>',
+        '<rect class="bar-ground" width="100" height="6"/><rect width="{}" height="6" fill="{}"/></svg>',
         f"{share * 100:.1f}",
         color,
     )

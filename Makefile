@@ -21,8 +21,9 @@ check: testing ## 格式、规范、类型、导入约束、Django 检查 / stat
 	@DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py check --fail-level WARNING
 	@DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py makemigrations --check --dry-run
 
-bench: testing ## 测速与准确率（几十分钟）/ measurements
-	@$(PY) -m pytest tests/bench -s $(ARGS)
+bench: testing ## 测速与准确率，几十分钟（BENCH=import 选一个）/ measurements
+	@for file in tests/bench/$(or $(BENCH),*)_bench.py; do \
+	  name=$$(basename $$file .py); echo "· $$name"; $(PY) -m tests.bench.$$name $(ARGS) || exit 1; done
 
 fmt: testing ## 整理代码格式 / format the code
 	@$(PY) -m ruff format .

@@ -176,7 +176,7 @@ def copy_database() -> Path:
 
     Raises StartProblem when there is no room for it: nothing is migrated without a copy.
     """
-    needed = Path(settings.DATABASES["default"]["NAME"]).stat().st_size
+    needed = Path(str(settings.DATABASES["default"]["NAME"])).stat().st_size
     if shutil.disk_usage(settings.WANXING_HOME).free < needed + FREE_DISK_NEEDED_BYTES:
         raise StartProblem(
             f"升级前要先备份数据库，磁盘还差空间（需要 {needed // 2**20 + FREE_DISK_NEEDED_BYTES // 2**20} MiB）。"

@@ -6,7 +6,10 @@ class TrainingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from labeling.services.projects import register_deletion
         from labeling.services.words import register_template_check
+        from training.services.deletion import delete_runs_of
         from training.services.prompt_check import template_problem
 
         register_template_check(template_problem)
+        register_deletion(delete_runs_of)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
@@ -15,8 +16,8 @@ from labeling.models.projects import Role
 from labeling.models.texts import Split
 from labeling.permissions import abilities_of
 from tests.factories import make_example, make_job, make_label, make_member, make_project, make_user
-from tests.web.test_access import make_run
-from training.models import Export
+from tests.web.test_access import make_run, objects_of
+from training.models import Export, FilePrediction, TrainingRun
 from webapp.dashboard import overview
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -238,3 +239,37 @@ def test_deleting_wants_the_name_typed(owner: Client, project: Any) -> None:
     assert not Project.objects.filter(pk=project.pk).exists()
     assert not Example.objects.exists()
     assert owner.get(url).status_code == 404
+
+
+def test_deleting_takes_runs_bundles_and_all_files_along(
+    owner: Client, project: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    make_member(project)
+    objects = objects_of(project, number=3)
+    other = make_project()
+    make_member(other)
+    kept = objects_of(other, number=1)
+    folders = [
+        TrainingRun.objects.get(project=project).folder,
+        Export.objects.get(pk=objects["export_id"]).folder,
+        FilePrediction.objects.get(pk=objects["prediction_id"]).folder,
+        (settings.WANXING_HOME / ImportBatch.objects.get(pk=objects["batch_id"]).path).parent,
+    ]
+    assert all(folder.is_dir() for folder in folders)
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = owner.post(reverse("project_delete", args=[project.pk]), {"name": project.name})
+    assert answer["Location"] == reverse("projects")
+    assert [folder for folder in folders if folder.exists()] == []
+    assert not TrainingRun.objects.filter(project_id=project.pk).exists()
+    assert Export.objects.get().pk == kept["export_id"]
+    assert Export.objects.get().path.is_file()
+
+
+def test_a_project_with_a_running_job_is_deleted_once_that_has_stopped(owner: Client, project: Any) -> None:
+    job = make_job(project, JobKind.TRAIN, status=JobStatus.RUNNING)
+    url = reverse("project_delete", args=[project.pk])
+    assert owner.post(url, {"name": project.name}).status_code == 422
+    job.refresh_from_db()
+    assert job.cancel_requested_at is not None
+    assert job.cancelled()
+    assert owner.post(url, {"name": project.name}).status_code == 302

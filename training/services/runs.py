@@ -87,6 +87,12 @@ def delete_run(*, run: TrainingRun) -> None:
         transaction.on_commit(lambda: _remove(folders))
 
 
+def delete_runs_of(project: Project) -> None:
+    """Remove all runs of a project that is about to be deleted. Raises RunBusy."""
+    for run in project.runs.all():
+        delete_run(run=run)
+
+
 def _create(
     project: Project,
     user: Any,

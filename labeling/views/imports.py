@@ -74,7 +74,7 @@ def import_new(request: HttpRequest, project_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def import_preview(request: HttpRequest, project_id: int) -> HttpResponse:
-    """How the stored file is read, with choices where they matter. POST starts the import, or forgets the file."""
+    """How the stored file is read, with choices where they matter. POST starts the import, reads anew or forgets."""
     project = project_for(request, project_id, "setup")
     values = request.POST if request.method == "POST" else request.GET
     try:
@@ -99,7 +99,7 @@ def import_preview(request: HttpRequest, project_id: int) -> HttpResponse:
             preview = uploads.peek_upload(upload=stored)
         except UploadRefused:
             preview = Preview(format="", encoding="")
-    if request.method == "POST" and not error:
+    if request.method == "POST" and not error and "reread" not in request.POST:
         if preview.needs_columns:
             error, status = _("请先选择哪一列是文本。"), 422
         else:

@@ -125,8 +125,13 @@ def test_columns_with_other_names_are_asked_for_and_used(owner, project):
     token = token_of(upload(owner, project, ("b.csv", content.encode())))
     url = reverse("import_preview", args=[project.pk])
     chosen = {"text_column": "备注", "label_column": "栏目", "has_header": "yes"}
-    rows = preview(owner, project, token, **chosen).context["rows"]
-    assert [(row["text"], row["label"]) for row in rows] == [("x", "财经"), ("y", "体育")]
+    for page in (
+        preview(owner, project, token, **chosen),
+        owner.post(url, {"upload": token, "shown": "1", "reread": "1", **chosen}),
+    ):
+        rows = page.context["rows"]
+        assert [(row["text"], row["label"]) for row in rows] == [("x", "财经"), ("y", "体育")]
+    assert not project.imports.exists()
     owner.post(url, {"upload": token, "shown": "1", "add_labels": "on", **chosen, "text_column": "标题"})
     run(project.imports.get())
     assert dict(project.examples.values_list("text", "label__name")) == {

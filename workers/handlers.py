@@ -12,14 +12,19 @@ from labeling.models import Job
 from labeling.models.jobs import JobKind
 from labeling.services import imports
 from training.services import bundles, predict, results
-from workers.context import AttemptLost, RunningJob
+from workers.context import AttemptLost, JobFailed, RunningJob
 from workers.engine import run_engine
 from workers.sessions import classifier_for
 
 
 def run_import(running: RunningJob) -> None:
     batch = running.job.import_batch
-    imports.run_import(batch, on_progress=partial(_report, running), should_stop=running.should_stop)
+    try:
+        imports.run_import(batch, on_progress=partial(_report, running), should_stop=running.should_stop)
+    except imports.ImportRefused as error:
+        if error.code == "taken":
+            raise AttemptLost from error
+        raise JobFailed(code=error.code, message=error.message, hint=error.hint) from error
     _finish(running)
 
 

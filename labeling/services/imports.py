@@ -50,7 +50,7 @@ OPTION_NAMES = frozenset(
 )
 MAX_WARNINGS = 100
 
-OnProgress = Callable[[int, int, str], None]
+OnProgress = Callable[[str, int, int], None]
 ShouldStop = Callable[[], bool]
 
 
@@ -131,10 +131,10 @@ def import_now(
             created_by=user,
         )
 
-    def progress(step: int, total: int, stage: str) -> None:
-        job.beat(step=step, total=total, stage=stage)
+    def progress(stage: str, step: int, total: int) -> None:
+        job.beat(stage=stage, step=step, total=total)
         if on_progress:
-            on_progress(step, total, stage)
+            on_progress(stage, step, total)
 
     try:
         finished = run_import(batch, on_progress=progress, should_stop=should_stop)
@@ -151,12 +151,12 @@ def import_now(
 def run_import(
     batch: ImportBatch,
     *,
-    on_progress: OnProgress = lambda step, total, stage: None,
+    on_progress: OnProgress = lambda stage, step, total: None,
     should_stop: ShouldStop = lambda: False,
 ) -> bool:
     """Bring the batch's rows in; True when done, False when `should_stop` said so (what came in stays).
 
-    `on_progress(step, total, stage)` is called after each chunk: bytes read of all bytes, or rows read of 0 where
+    `on_progress(stage, step, total)` is called after each chunk: bytes read of all bytes, or rows read of 0 where
     the number is not known before (xlsx). Raises ImportRefused."""
     try:
         return _Run(batch).go(on_progress, should_stop)
@@ -209,7 +209,7 @@ class _Run:
                         outcome = writer.write(prepared)
                         self._advance(len(chunk), outcome, report)
                     done, total = file.progress.done, file.progress.total
-                    on_progress(*((done, total) if total else (batch.rows_read, 0)), "import")
+                    on_progress("import", *((done, total) if total else (batch.rows_read, 0)))
                     if connection.vendor == "sqlite":
                         time.sleep(PAUSE_SECONDS)
         batch.resume["finished"] = True

@@ -90,10 +90,10 @@ def delete_project(*, project: Project) -> None:
         job.request_cancel()
     if Job.objects.filter(project=project).running().exists():
         raise ProjectRefused(_("这个项目还有任务在运行，已要求它停止。请过几秒再删除。"))
+    _delete_in_chunks(Prediction.objects.filter(project=project))
     for function in _before_deletion:
         function(project)
     of_project: list[models.QuerySet[Any]] = [
-        Prediction.objects.filter(project=project),
         # The newest first: an undo points to the decision before it.
         Annotation.objects.filter(project=project),
         Example.objects.filter(project=project),

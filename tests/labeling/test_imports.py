@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from labeling.jobs import TooManyJobs
-from labeling.models import Annotation, Example, ImportBatch, Job, Project
+from labeling.models import Annotation, Example, ImportBatch, Job, Prediction, Project
 from labeling.models.annotations import Source
 from labeling.models.jobs import JobStatus
 from labeling.models.texts import Split, Status
@@ -31,6 +31,7 @@ from tests.factories import (
     make_project,
     make_user,
 )
+from tests.training.rows import make_run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -266,13 +267,10 @@ def test_two_processes_on_one_batch_never_count_twice(project: Project, tmp_path
     path.write_text(many(50), "utf-8")
     batch = make_import_batch(project, path=str(path))
 
-    def other_was_faster(step: int, total: int, stage: str) -> None:
-        ImportBatch.objects.filter(pk=batch.pk).update(rows_read=50)
-
     run = imports._Run(batch)
-    ImportBatch.objects.filter(pk=batch.pk).update(rows_read=50)
+    ImportBatch.objects.filter(pk=batch.pk).update(rows_read=20)  # the other process, since
     with pytest.raises(ImportRefused) as refused:
-        run.go(other_was_faster, lambda: False)
+        run.go(lambda stage, step, total: None, lambda: False)
     assert refused.value.code == "taken"
     assert project.examples.count() == 0
 
@@ -283,7 +281,7 @@ def test_an_import_stops_when_asked_and_keeps_what_came(
     monkeypatch.setattr(imports, "CHUNK_ROWS", 100)
     path = tmp_path / "texts.tsv"
     path.write_text(many(1000), "utf-8")
-    seen: list[tuple[int, int, str]] = []
+    seen: list[tuple[str, int, int]] = []
     batch = import_now(
         project=project,
         user=project.created_by,
@@ -293,7 +291,7 @@ def test_an_import_stops_when_asked_and_keeps_what_came(
     )
     assert batch.job.status == JobStatus.CANCELLED
     assert project.examples.count() == 300
-    assert seen[-1][0] <= seen[-1][1] == path.stat().st_size
+    assert 0 < seen[-1][1] <= seen[-1][2] == path.stat().st_size
 
 
 @pytest.mark.django_db(transaction=True)
@@ -492,18 +490,24 @@ def test_the_command_does_not_write_into_a_strangers_project(project: Project, t
 
 
 def test_deleting_a_project_removes_its_rows_and_files_and_nobody_elses(
-    project: Project, bring: Callable, enqueued: list
+    project: Project, bring: Callable, enqueued: list, django_capture_on_commit_callbacks: Callable
 ) -> None:
     other = make_project()
     kept = make_example(other, "第1条文本", label=make_label(other, "一"))
     batch = bring(many(2500))
     example = project.examples.first()
     decide(project=project, user=project.created_by, example_id=example.pk, action="clear")
+    run = make_run(project)
+    Prediction.objects.create(
+        project=project, example=example, model_id=run.pk, label=project.labels.first(), confidence=0.5
+    )
     report = Path(settings.WANXING_HOME) / batch.report_path
     pending = keep_upload(project=project, upload=io.BytesIO(b"x"), filename="a.txt")
     assert report.exists()
-    delete_project(project=project)
+    with django_capture_on_commit_callbacks(execute=True):
+        delete_project(project=project)
     assert not Project.objects.filter(pk=project.pk).exists()
     assert list(Example.objects.all()) == [kept]
     assert not report.exists()
     assert not pending.path.exists()
+    assert not run.folder.exists()

@@ -64,7 +64,7 @@ class Command(BaseCommand):
         if stop.asked:
             raise CommandError(_("已停止。已导入的都在；再运行一次只会补上余下的。"))
 
-    def _show(self, step: int, total: int, stage: str) -> None:
+    def _show(self, stage: str, step: int, total: int) -> None:
         if self.stderr.isatty():
             shown = f"{100 * step / total:.0f} %" if total else f"{step:,}"
             self.stderr.write(f"\r{shown} ", ending="")

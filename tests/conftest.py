@@ -17,6 +17,7 @@ import pytest
 from django.conf import settings
 
 from tests import postgres
+from tests.bare_python import bare_python as bare_python
 from webapp import env
 from workers import broker, options, tether
 
@@ -26,14 +27,29 @@ ALLOWED_SKIP = "WANXING_DATA"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Under WANXING_REQUIRE_ALL=1 a skip is a failure, but for the absent FewCLUE data."""
+    """A test that skips, in its setup or its body."""
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and env.read_flag("WANXING_REQUIRE_ALL"):
-        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        if ALLOWED_SKIP not in reason:
-            report.outcome = "failed"
-            report.longrepr = f"{item.nodeid} was skipped, and WANXING_REQUIRE_ALL is 1: {reason}"
+    if not hasattr(report, "wasxfail"):
+        _refuse_skip(report)
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    """A whole file that skips while it is imported."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Under WANXING_REQUIRE_ALL=1 a skip is a failure, but for the absent FewCLUE data."""
+    if not report.skipped or not env.read_flag("WANXING_REQUIRE_ALL"):
+        return
+    reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if ALLOWED_SKIP not in reason:
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, and WANXING_REQUIRE_ALL is 1: {reason}"
 
 
 @pytest.fixture(scope="session")

@@ -142,3 +142,53 @@ def test_the_offline_kit_installs_without_a_network(
     assert done.returncode == 0, done.stderr
     check = [str(there / ".venv/bin/python"), "-c", "import rules"]
     assert subprocess.run(check, cwd=there, capture_output=True).returncode == 0
+
+
+SKIPS = """
+import pytest
+@pytest.mark.skipif(True, reason="Chromium is not installed")
+def test_marked(): pass
+def test_in_the_body(): pytest.skip("no PostgreSQL")
+def test_without_data(): pytest.skip("WANXING_DATA: no FewCLUE data")
+@pytest.mark.xfail
+def test_expected(): assert False
+def test_well(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("required", "outcome"),
+    [
+        ("0", {"passed": 1, "skipped": 4, "xfailed": 1}),
+        # A skip before the test's body, and a file that skips as a whole, count as errors.
+        ("1", {"passed": 1, "skipped": 1, "xfailed": 1, "failed": 1, "error": 2}),
+    ],
+)
+def test_a_skip_is_a_failure_where_everything_is_required(
+    tmp_path: Path, bare_environment: dict[str, str], required: str, outcome: dict[str, int]
+) -> None:
+    (tmp_path / "test_skips.py").write_text(SKIPS)
+    (tmp_path / "test_whole_file.py").write_text("import pytest\npytest.importorskip('no_such_module')\n")
+    line = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--ds=tests.settings", "--no-header"]
+    done = subprocess.run(
+        [
+            *line,
+            "-c",
+            "/dev/null",
+            "--rootdir",
+            str(tmp_path),
+            "--continue-on-collection-errors",
+            str(tmp_path),
+        ],
+        cwd=ROOT,
+        env={**bare_environment, "WANXING_REQUIRE_ALL": required},
+        capture_output=True,
+        text=True,
+    )
+    found = {
+        word.rstrip("s") if word == "errors" else word: int(number)
+        for number, word in re.findall(
+            r"(\d+) (passed|skipped|xfailed|failed|errors?)", done.stdout.splitlines()[-1]
+        )
+    }
+    assert found == outcome, done.stdout

@@ -11,8 +11,8 @@ from django.contrib.auth import get_user_model, logout, update_session_auth_hash
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
-from django.utils.translation import override
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -37,15 +37,16 @@ def administrator_required(view: Callable[..., HttpResponse]) -> Callable[..., H
 def account(request: HttpRequest) -> HttpResponse:
     """Display name, language and theme; the doors to password and deletion; one's projects."""
     # The form writes into its instance even when invalid: the page's own header must not show that.
-    mine = get_user_model().objects.get(pk=request.user.pk)
-    mine.language = mine.language or request.LANGUAGE_CODE
+    user: Any = request.user
+    mine = get_user_model().objects.get(pk=user.pk)
+    mine.language = mine.language or get_language() or ""
     form = ProfileForm(request.POST or None, instance=mine)
     if request.method == "POST" and form.is_valid():
         form.save()
         with override(mine.language):
             messages.success(request, _("已保存。"))
         return speak(redirect("account"), mine.language)
-    memberships = request.user.memberships.select_related("project")
+    memberships = user.memberships.select_related("project")
     return render(
         request,
         "accounts/account.html",

@@ -38,7 +38,7 @@ class SignInRequiredMiddleware(LoginRequiredMiddleware):
     htmx then leaves for the sign-in page as a whole, rather than showing it inside a fragment.
     """
 
-    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponse:
+    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> Any:
         if request.headers.get("HX-Request"):
             return HttpResponse(status=401, headers={"HX-Redirect": resolve_url("sign_in")})
         if request.headers.get("Sec-Fetch-Mode") in {"cors", "same-origin"}:

@@ -11,5 +11,7 @@ class LongEnoughValidator(MinimumLengthValidator):
 
     def get_error_message(self) -> str:
         return ngettext(
-            "密码太短，至少要 %(min_length)d 个字符。", "密码太短，至少要 %(min_length)d 个字符。", self.min_length
+            "密码太短，至少要 %(min_length)d 个字符。",
+            "密码太短，至少要 %(min_length)d 个字符。",
+            self.min_length,
         ) % {"min_length": self.min_length}

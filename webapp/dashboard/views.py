@@ -27,15 +27,16 @@ def projects(request: HttpRequest) -> HttpResponse:
 def project_home(request: HttpRequest, project_id: int) -> HttpResponse:
     """What next? Five steps with their state; guidelines; what happened lately."""
     project = project_for(request, project_id, "open")
+    abilities: frozenset[str] = request.abilities  # type: ignore[attr-defined]
     standing = overview.standings_of([project])[project.pk]
-    steps = overview.steps_of(project, standing, request.abilities)
+    steps = overview.steps_of(project, standing, abilities)
     context = {
         "project": project,
         "section": "home",
         "standing": standing,
         "steps": steps,
         "next_step": overview.next_step(steps),
-        "activity": overview.recent_jobs(project) if "read" in request.abilities else [],
+        "activity": overview.recent_jobs(project) if "read" in abilities else [],
     }
     return render(request, "dashboard/home.html", context)
 

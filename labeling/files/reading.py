@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -79,7 +80,7 @@ class DataFile:
         self.filename = filename or self.path.name
         self.options = options or Options()
         self.progress = Progress()
-        self._archive = None
+        self._archive: zipfile.ZipFile | None = None
         self._single: Member | None = None
         self._members: dict[str, Member] = {}
         if not self.path.exists():

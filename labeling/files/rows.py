@@ -191,7 +191,7 @@ def make_row(
     if reason:
         return Refused(line, reason, excerpt(text), source)
     if label.__class__ is str:
-        name = label.strip(_TRIM)  # type: ignore[attr-defined]
+        name = label.strip(_TRIM)
         if len(name) > MAX_LABEL_CHARS:
             return Refused(line, "label_too_long", excerpt(f"{text}  {name}"), source)
         if not name:

@@ -30,7 +30,7 @@ def read_txt(
 ) -> Iterator[Row | Refused]:
     """A text a line; the last tab divides text from label. `labels`: required, optional or none."""
     for item in numbered_lines(file, encoding):
-        if item.__class__ is Refused:
+        if isinstance(item, Refused):
             yield _at(item, source)
             continue
         line, text = item
@@ -55,7 +55,7 @@ def read_table(
     cells = table_cells(file, encoding, kind=kind)
     head, columns = table_head(cells, options, kind=kind)
     for number, item in enumerate(itertools.chain(head, cells)):
-        if item.__class__ is Refused:
+        if isinstance(item, Refused):
             yield _at(item, source)
         elif not (number == 0 and columns.has_header):
             yield row_of(item[0], item[1], columns, source)
@@ -79,7 +79,7 @@ def table_cells(file: BinaryIO, encoding: str, *, kind: str) -> Iterator[Cells]:
     lines = numbered_lines(file, encoding)
     if kind == "tsv":
         for item in lines:
-            yield item if item.__class__ is Refused else (item[0], item[1].split("\t"))
+            yield item if isinstance(item, Refused) else (item[0], item[1].split("\t"))
     else:
         yield from _csv_cells(lines)
 
@@ -91,7 +91,7 @@ def _csv_cells(lines: Iterator[tuple[int, str] | Refused]) -> Iterator[Cells]:
         item = again.popleft() if again else next(lines, None)
         if item is None:
             return
-        if item.__class__ is Refused:
+        if isinstance(item, Refused):
             yield item
             continue
         line, text = item
@@ -110,7 +110,7 @@ def _csv_cells(lines: Iterator[tuple[int, str] | Refused]) -> Iterator[Cells]:
                 if more is None:
                     break
                 following.append(more)
-                if more.__class__ is Refused:
+                if isinstance(more, Refused):
                     break
                 taken.append(more[1])
                 size += len(more[1])

@@ -44,8 +44,8 @@ def read_workbook(path: Path, options: Options, *, source: str = "") -> Iterator
         if number == 0 and columns.has_header:
             continue
         line, row = item
-        problem = next((row[at] for at in (columns.text, columns.label) if at is not None and at < len(row)
-                        and isinstance(row[at], _Bad)), None)  # fmt: skip
+        wanted = [row[at] for at in (columns.text, columns.label) if at is not None and at < len(row)]
+        problem = next((cell for cell in wanted if isinstance(cell, _Bad)), None)
         if problem is not None:
             yield Refused(line, problem.reason, str(problem)[:80], source)
         elif any(row):

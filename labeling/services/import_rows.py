@@ -135,7 +135,7 @@ class ChunkWriter:
     @staticmethod
     def prepare(items: Sequence[Row | Refused]) -> list[tuple[bytes, Row] | Refused]:
         """Each row with its hash; the costly part, done while nobody waits for the database."""
-        return [item if item.__class__ is Refused else (text_hash(item.text), item) for item in items]  # type: ignore[union-attr, misc]
+        return [item if isinstance(item, Refused) else (text_hash(item.text), item) for item in items]
 
     def write(self, prepared: Sequence[tuple[bytes, Row] | Refused]) -> Outcome:
         """Put one chunk into the database and say what became of it."""
@@ -143,10 +143,10 @@ class ChunkWriter:
         first: dict[bytes, Row] = {}
         again: list[tuple[bytes, Row]] = []
         for item in prepared:
-            if item.__class__ is Refused:
-                outcome.refuse(item, item.reason, item.excerpt)  # type: ignore[arg-type, union-attr]
+            if isinstance(item, Refused):
+                outcome.refuse(item, item.reason, item.excerpt)
                 continue
-            digest, row = item  # type: ignore[misc]
+            digest, row = item
             if digest in first:
                 again.append((digest, row))
             else:

@@ -50,7 +50,7 @@ def register_deletion(function: Callable[[Project], None]) -> None:
 def create_project(*, user: Any, name: str, template: str = DEFAULT_TEMPLATE, **values: Any) -> Project:
     """A project owned by `user`, with the first version of its prompt. Raises ProjectRefused for a bad name."""
     name = " ".join(name.split())
-    longest = Project._meta.get_field("name").max_length
+    longest = Project._meta.get_field("name").max_length or 0
     if not name or len(name) > longest:
         raise ProjectRefused(_("项目名不能为空，最多 %(longest)d 个字。") % {"longest": longest})
     with transaction.atomic():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, Q
@@ -113,7 +114,8 @@ def resplit(
     return Counter(dict(project.examples.values_list("split").annotate(n=Count("id")).order_by()))
 
 
-def _chunks(project: Project, given: list[int]) -> Iterator[list[tuple[int, bytes, int | None, str]]]:
+def _chunks(project: Project, given: list[int]) -> Iterator[list[Any]]:
+    """(id, hash, label id, split) of the texts that may be moved, in the order of their ids."""
     last = 0
     while True:
         rows = list(

@@ -26,9 +26,9 @@
       height: HEIGHT,
       scales: { x: { time: false }, accuracy: { range: [0, 1] } },
       axes: [
-        { ...axis, label: box.dataset.step, labelSize: 22 },
-        { ...axis, scale: "loss", label: box.dataset.loss, labelSize: 22, size: 54 },
-        { ...axis, scale: "accuracy", side: 1, show: hasAccuracy, grid: { show: false }, label: box.dataset.accuracy, labelSize: 22, size: 54, values: (_, ticks) => ticks.map((tick) => `${Math.round(tick * 100)}%`) },
+        { ...axis, label: box.dataset.step, labelSize: 18, size: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000] },
+        { ...axis, scale: "loss", label: box.dataset.loss, labelSize: 18, size: 54 },
+        { ...axis, scale: "accuracy", side: 1, show: hasAccuracy, grid: { show: false }, label: box.dataset.accuracy, labelSize: 18, size: 54, values: (_, ticks) => ticks.map((tick) => `${Math.round(tick * 100)}%`) },
       ],
       series: [
         { label: box.dataset.step },

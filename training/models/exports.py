@@ -41,5 +41,10 @@ class Export(models.Model):
         return Path(settings.WANXING_HOME) / "exports" / str(self.pk)
 
     @property
+    def stem(self) -> str:
+        """The folder that the bundle unpacks into."""
+        return self.filename.removesuffix(".zip")
+
+    @property
     def path(self) -> Path:
         return self.folder / self.filename

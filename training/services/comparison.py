@@ -12,7 +12,7 @@ from training.fewshot import evaluation
 from training.models import TrainingRun
 from training.services.results import read_predictions
 
-MAX_FLIPS = 60
+MAX_FLIPS = 40
 HIDDEN_SETTINGS = ("device", "num_threads", "to_static", "logging_steps")
 
 

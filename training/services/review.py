@@ -45,7 +45,7 @@ class JudgedPage:
     pages: int
 
 
-PER_PAGE = 30
+PER_PAGE = 20
 
 
 def judged_texts(

@@ -49,6 +49,7 @@ def run(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
         "evaluations": [evaluations[split] for split in SPLITS if split in evaluations],
         "labels": _label_marks(project, found),
         "retry_token": uuid.uuid4(),
+        "has_curve": not found.job.is_finished or found.job.events.filter(type="metric").exists(),
         "has_model": found.job.status == JobStatus.SUCCEEDED and found.model_folder.is_dir(),
     }
     if evaluations:

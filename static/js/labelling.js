@@ -124,7 +124,8 @@
     queue = queue.filter((text) => !waiting.has(text.id));
     const next = queue.shift() || null;
     show(next, { push: true });
-    if (queue.length < LOW) refill();
+    if (!next && exhausted) finish();
+    else if (queue.length < LOW) refill();
   }
 
   function show(text, { push }) {
@@ -169,6 +170,7 @@
 
   // Nothing left: once all is stored, the page itself says what to do next.
   function finish() {
+    if (current) return; // an undo brought one back
     if (outbox.size) return void setTimeout(finish, 300);
     const address = new URL(words.pageUrl, location.href);
     if (start.revisit) address.searchParams.set("skipped", "1");

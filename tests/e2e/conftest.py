@@ -29,6 +29,8 @@ FLAGS = [
     "--disable-gpu",
 ]
 START_SECONDS = 90
+# Playwright keeps an event loop in this thread for the rest of the session; Django would refuse its queries here.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 
 
 @dataclass
@@ -51,14 +53,15 @@ def start_house(home: Path, **environment: str) -> House:
     port = _free_port()
     hidden = {"DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "PPNLP_HOME"}
     inherited = {name: value for name, value in os.environ.items() if name not in hidden}
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "up"],
-        cwd=ROOT,
-        env={**inherited, "WANXING_HOME": str(home), "PORT": str(port), **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=open(home / "up.out", "wb"),
-        stderr=subprocess.STDOUT,
-    )
+    with open(home / "up.out", "wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up"],
+            cwd=ROOT,
+            env={**inherited, "WANXING_HOME": str(home), "PORT": str(port), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:

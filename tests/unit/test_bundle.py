@@ -5,26 +5,21 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import stat
 import subprocess
-import sys
-import venv
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.bare_python import PINNED
 from tests.unit.test_export import TEXTS, write_job
 from tests.unit.tiny_models import LABELS, TinyModel
 from training.fewshot import runner
 from training.fewshot.bundle import archive, contents
 from training.fewshot.export import run_export_job
 from training.fewshot.export_errors import BundleError
-
-PROJECT = Path(__file__).parents[2]
-PINNED = [f"{name}=={contents.installed_version(name)}" for name in contents.PACKAGES["onnx"]]
 
 
 @pytest.fixture(scope="module")
@@ -44,32 +39,6 @@ def bundle(model, tmp_path_factory):
 @pytest.fixture
 def unpacked(bundle, tmp_path):
     return archive.extract(bundle, tmp_path / "unpacked")
-
-
-@pytest.fixture(scope="session")
-def bare_python():
-    """Python with numpy, onnxruntime and tokenizers only; made once under .cache and used again."""
-    home = PROJECT / ".cache" / f"bundle-venv-{sys.version_info.major}.{sys.version_info.minor}"
-    python = home / "bin" / "python"
-    mark = home / "pins.txt"
-    if not mark.is_file() or mark.read_text(encoding="utf-8").split() != PINNED:
-        shutil.rmtree(home, ignore_errors=True)
-        home.parent.mkdir(exist_ok=True)
-        (home.parent / ".gitignore").write_text("*\n", encoding="utf-8")
-        venv.create(home, with_pip=True)
-        made = subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PINNED],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if made.returncode != 0:
-            shutil.rmtree(home, ignore_errors=True)
-            if os.environ.get("CI"):
-                pytest.fail(f"the bundle's packages cannot be installed: {made.stderr[-500:]}")
-            pytest.skip("the bundle's packages cannot be installed: no package index can be reached")
-        mark.write_text("\n".join(PINNED), encoding="utf-8")
-    return python
 
 
 def run_bundle(python, root, *arguments):

@@ -306,6 +306,7 @@ def main(arguments: list[str] | None = None) -> int:
                 door.emit(event)
 
             run_export_job(folder, emit)
+            door.emit({"type": "done"})
     except Cancelled as error:
         print(error, file=sys.stderr)
         return EXIT_CANCELLED

@@ -20,10 +20,14 @@ class LiveUnavailable(LiveError):
     """The question could not be put: the broker is down, or no function is registered."""
 
 
+class LiveFailed(LiveError):
+    """The worker answered that it could not: the model is damaged, or its files are gone."""
+
+
 def register_live(function: Ask) -> None:
     """Set the function `(model_folder, texts, timeout_seconds) → probabilities (n_texts, n_labels)`.
 
-    It raises LiveTimeout or LiveUnavailable."""
+    It raises LiveTimeout, LiveUnavailable or LiveFailed."""
     global _ask
     _ask = function
 

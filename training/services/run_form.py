@@ -85,6 +85,9 @@ SELECTS: dict[str, tuple[Any, list[tuple[str, Any]]]] = {
 }
 
 
+OTHER_SELECTS = [name for name in SELECTS if name != "preset"]
+
+
 class RunForm(forms.Form):
     """What `request_run` reads. After `is_valid`, `config` is the engine's configuration."""
 
@@ -144,9 +147,14 @@ class RunForm(forms.Form):
         return [self[name] for name in FLAGS]
 
     @property
+    def choice_fields(self) -> list[forms.BoundField]:
+        """What decides most: method, backbone, template, preset."""
+        return [self[name] for name in ("method", "backbone", "template", "preset")]
+
+    @property
     def setting_fields(self) -> list[forms.BoundField]:
-        """The selects and numbers of the advanced fold, in order."""
-        return [self[name] for name in ("method", "backbone", "template", "device", *SELECTS, *NUMBERS)]
+        """The other selects and the numbers of the advanced fold, in order."""
+        return [self[name] for name in ("device", *OTHER_SELECTS, *NUMBERS)]
 
     @property
     def prompt_template(self) -> PromptTemplate | None:

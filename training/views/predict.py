@@ -22,7 +22,7 @@ from training.models import FilePrediction, TrainingRun
 from training.services import pool
 from training.services import predict as service
 from training.services.bundles import best_run
-from training.services.live import LiveTimeout, LiveUnavailable
+from training.services.live import LiveFailed, LiveTimeout, LiveUnavailable
 from training.views.runs import back_with, posted_int, relabel_from
 from training.views.train import see
 from training.views.words import predict_problem
@@ -62,6 +62,10 @@ def predict_text(request: HttpRequest, project_id: int) -> HttpResponse:
         context["problem"] = _(
             "连不上预测进程。请在服务器上运行 manage.py doctor 看它是否还在。你写的文本还在。"
         )
+        status = 503
+    except LiveFailed as error:
+        context["problem"] = _("这个模型没能回答。请选另一次训练，或重新训练。")
+        context["detail"] = str(error)
         status = 503
     if request.htmx:  # type: ignore[attr-defined]
         # htmx leaves the page alone on an error status; the fragment itself says what went wrong.

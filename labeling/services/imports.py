@@ -25,7 +25,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from labeling.files import DataFile, FileRefused, Options, Refused, Row
+from labeling.files import DataFile, FileRefused, Options
 from labeling.files.columns import escape_formula
 from labeling.files.rows import SPLITS
 from labeling.jobs import create_job
@@ -45,6 +45,8 @@ from labeling.services.uploads import find_upload, imports_folder, keep_upload, 
 CHUNK_ROWS = 2_000
 # A writer who waits for SQLite looks every 1 to 100 ms; between chunks it finds the door open.
 PAUSE_SECONDS = 0.004
+# A chunk that takes longer makes the next one smaller: saving a decision is to stay under 500 ms.
+SLOW_SECONDS = 0.2
 OPTION_NAMES = frozenset(
     {"format", "encoding", "text_column", "label_column", "split_column", "has_header", "add_labels", "split"}
 )
@@ -201,13 +203,16 @@ class _Run:
             if skipped < batch.rows_read:
                 raise ImportRefused("changed", _("文件在导入过程中变了，请重新导入。"))
             with self._report() as report, _bulk_writing():
-                for chunk in _chunks(rows):
+                size = CHUNK_ROWS
+                while chunk := list(itertools.islice(rows, size)):
                     if should_stop():
                         return False
                     prepared = writer.prepare(chunk)
+                    started = time.monotonic()
                     with transaction.atomic():
                         outcome = writer.write(prepared)
                         self._advance(len(chunk), outcome, report)
+                    size = _next_size(size, time.monotonic() - started)
                     done, total = file.progress.done, file.progress.total
                     on_progress("import", *((done, total) if total else (batch.rows_read, 0)))
                     if connection.vendor == "sqlite":
@@ -313,9 +318,11 @@ def _bulk_writing() -> Iterator[None]:
                 cursor.execute(f"PRAGMA {name} = {value}")
 
 
-def _chunks(rows: Iterator[Row | Refused]) -> Iterator[list[Row | Refused]]:
-    while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
-        yield chunk
+def _next_size(size: int, seconds: float) -> int:
+    """Rows of the next chunk: fewer where a busy machine holds the database too long for whoever labels."""
+    if seconds > SLOW_SECONDS:
+        return max(CHUNK_ROWS // 8, size // 2)
+    return min(CHUNK_ROWS, size * 2) if seconds < SLOW_SECONDS / 3 else size
 
 
 def _report_cells(line: ReportLine) -> list[str]:

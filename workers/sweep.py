@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.utils import timezone
 
@@ -51,11 +52,12 @@ def is_gone(worker: str) -> bool:
         return False
     try:
         os.kill(int(process_id), 0)
+        state = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii", errors="replace")
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except OSError:  # another user's process, or a system without /proc
         return False
-    return False
+    return state.rpartition(")")[2].split()[0] == "Z"  # ended; nobody has collected it yet
 
 
 def _bring_back(job: Job, swept: Swept, *, process_is_gone: bool) -> None:

@@ -110,7 +110,8 @@ def test_what_lies_in_a_bundle(unpacked):
     for readme in ("README.zh.md", "README.en.md"):
         text = (unpacked / readme).read_text(encoding="utf-8")
         assert "新闻,体育、财经\\|股票、科技" in text
-        assert "{" not in text.replace("这是{mask}。{text}", "")
+        assert "| 这是{mask}{soft:。}{text} |" in text
+        assert text.count("{") == 3
 
 
 def test_the_same_model_makes_the_same_zip(model, bundle, tmp_path):

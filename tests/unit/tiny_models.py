@@ -105,7 +105,14 @@ class TinyModel:
             "encoding": self.encoding,
             "labels": LABELS,
             "calibration": self.calibration,
-            "template": {"source": "这是{mask}。{text}"},
+            "template": [
+                [
+                    {"kind": "hard", "value": "这是"},
+                    {"kind": "mask", "value": ""},
+                    {"kind": "soft", "value": "。"},
+                    {"kind": "text", "value": "a"},
+                ]
+            ],
             "config": {
                 "method": "prompt",
                 "backbone": {"name": "/srv/secret/tiny", "hash": "ab" * 32},

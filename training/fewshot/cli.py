@@ -300,6 +300,7 @@ def run(given: dict) -> dict:
 
 def _train(config, data, output: Path, resume, results: dict):
     from training.fewshot import model as models
+    from training.fewshot.backbones import resolve
 
     if (
         resume
@@ -316,7 +317,9 @@ def _train(config, data, output: Path, resume, results: dict):
         for folder in output.glob("checkpoint-*"):
             shutil.rmtree(folder)
     began = time.monotonic()
-    model = models.fit(config, data, output, report, whole_checkpoints=True)
+    # Whoever sits at the command line is the operator and vouches for the folder that they name.
+    backbone = resolve(config.backbone, models.default_cache_dir(), report, trusted=True)
+    model = models.fit(config, data, output, report, backbone=backbone, whole_checkpoints=True)
     seconds = time.monotonic() - began
     steps = model.notes.get("steps", 0)
     seen = steps * config.train_batch_size * config.gradient_accumulation_steps

@@ -91,7 +91,10 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     emit({"type": "stage", "stage": "load"})
     cache_dir = Path(spec.get("cache_dir") or models.default_cache_dir())
     named = spec.get("backbone") or {}
-    backbone = resolve(named.get("path") or named.get("name") or config.backbone, cache_dir, listen)
+    # A path in spec.json comes from the operator's register, never from a form.
+    backbone = resolve(
+        named.get("path") or named.get("name") or config.backbone, cache_dir, listen, trusted=bool(named.get("path"))
+    )
     if not config.save_steps and config.method not in ("probe", "zero_shot"):
         config = with_checkpoints(config, len(data.train.with_labels()))
     seconds["load"] = time.monotonic() - began

@@ -18,7 +18,11 @@ from training.fewshot.export_errors import BundleError
 
 HERE = Path(__file__).parent
 SELF_TEST_TOLERANCE = 1e-3
-PACKAGES = {"onnx": ("numpy", "onnxruntime", "tokenizers"), "paddle": ("numpy", "paddlepaddle", "tokenizers")}
+PACKAGES = {
+    "onnx": ("numpy", "onnxruntime", "tokenizers"),
+    # Paddle imports setuptools at once and declares it for Python 3.12 only.
+    "paddle": ("numpy", "paddlepaddle", "setuptools", "tokenizers"),
+}
 GRAPH_FILES = {"onnx": "onnx/model.onnx", "paddle": "paddle/model.json, paddle/model.pdiparams"}
 
 
@@ -107,15 +111,20 @@ def _facts(model_dir: Path) -> dict:
 
 
 def _template_text(model_dir: Path) -> str:
+    """The templates as they are typed, divided by slashes."""
     path = model_dir / "template.json"
-    if not path.is_file():
-        return "—"
-    value = runner.read_json(path)
-    if isinstance(value, dict):
-        value = value.get("source") or value.get("templates") or value.get("text") or value
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        value = " / ".join(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    templates = runner.read_json(path) if path.is_file() else []
+    return " / ".join("".join(_part_text(part) for part in parts) for parts in templates)
+
+
+def _part_text(part: dict) -> str:
+    """One part of a template: words as they are, the others as {text}, {mask}, {soft:词}, {sep}."""
+    kind, value = part.get("kind", "hard"), part.get("value") or ""
+    if kind == "hard":
+        return value
+    if kind == "text":
+        return "{text}" if value in ("", "a") else "{text_b}"
+    return f"{{{kind}:{value}}}" if kind == "soft" and value else f"{{{kind}}}"
 
 
 def _cell(text: str) -> str:

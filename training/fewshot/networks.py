@@ -148,6 +148,8 @@ class TextNetwork(nn.Layer):
     def add_soft_prompt(self, spans: Sequence[SoftSpan], seed: int) -> None:
         """Adds the vectors that ids vocabulary, vocabulary + 1, … stand for."""
         if spans:
+            # Paddle's layers start from its one generator.
+            paddle.seed(seed)
             self.soft = SoftPrompt(spans, self.words.numpy(), seed)
 
     def fold_soft_prompt(self) -> None:

@@ -1,6 +1,6 @@
 """The next texts for one person.
 
-Order: random (the order fixed at import), as imported, or shortest first. Every split is drawn from: the texts that
+Order: random (the order fixed at import), as imported, or shortest first (of the next few thousand at random). Every split is drawn from: the texts that
 measure a model need a person's label too, and get it without a suggestion. Open texts come first; then those that
 others skipped. A text handed out is leased for a few minutes in the cache, so that two people rarely hold the same
 one. The lease is a courtesy: without the cache the queue works on, and a decision never asks for a lease.
@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 ORDERS = {"random": _("随机"), "imported": _("按导入顺序"), "shortest": _("短的在前")}
 PREFETCH = 8
 LEASE_SECONDS = 300
+SHORTEST_OF = 5_000
+_SHORTEST = 512
 _CHUNK = 64
 _SCAN_LIMIT = 2000
 
@@ -137,7 +139,11 @@ def _candidates(project: Project, user: Any, order: str) -> Iterator[Example]:
         ]
         yield from heapq.merge(*ranges, key=lambda example: example.pk)
     elif order == "shortest":
-        yield from opened.annotate(length=Length("text")).order_by("length", "id")[:_SCAN_LIMIT]
+        # Of the next few thousand: sorting 930,000 texts by length took ten seconds a page.
+        window = opened.order_by("order", "id").values("pk")[:SHORTEST_OF]
+        yield from (
+            opened.filter(pk__in=window).annotate(length=Length("text")).order_by("length", "id")[:_SHORTEST]
+        )
     else:
         yield from _by_order(opened)
     skipped = project.examples.filter(status=Status.SKIPPED)

@@ -5,6 +5,7 @@ SQL because 1,000,000 rows through model objects take several times as long; `te
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -258,13 +259,16 @@ class ChunkWriter:
         if not rows:
             return
         with connection.cursor() as cursor:
-            cursor.executemany(
+            head = (
                 f'INSERT INTO {_EXAMPLE} (project_id, text, text_hash, split, status, label_id, flagged, "order",'  # noqa: S608
-                " batch_id, line, created_at, decided_at)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (project_id, text_hash) DO NOTHING",
-                rows,
+                " batch_id, line, created_at, decided_at) VALUES "
             )
+            one = f"({', '.join(['%s'] * len(rows[0]))})"
+            tail = " ON CONFLICT (project_id, text_hash) DO NOTHING"
+            if connection.vendor == "postgresql":  # where each statement is a journey
+                cursor.execute(head + ", ".join([one] * len(rows)) + tail, list(itertools.chain(*rows)))
+            else:
+                cursor.executemany(head + one + tail, rows)
             # Another import may have brought some of them since they were looked for (PostgreSQL only).
             added = cursor.rowcount
             if any(row[5] is not None for row in rows):

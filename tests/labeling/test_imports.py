@@ -233,6 +233,7 @@ def test_a_killed_import_goes_on_where_it_was(
 ) -> None:
     """Killed after a chunk's rows are written and before they are committed, the report already longer."""
     monkeypatch.setattr(imports, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(imports, "SLOW_SECONDS", 1000)
     path = tmp_path / "texts.tsv"
     path.write_text(many(330) + "\t一\n第0条文本\t一\n", "utf-8")
     batch = make_import_batch(project, path=str(path))
@@ -279,6 +280,7 @@ def test_an_import_stops_when_asked_and_keeps_what_came(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(imports, "SLOW_SECONDS", 1000)
     path = tmp_path / "texts.tsv"
     path.write_text(many(1000), "utf-8")
     seen: list[tuple[str, int, int]] = []

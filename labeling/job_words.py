@@ -16,6 +16,8 @@ STAGES: dict[str, Any] = {
     "train": _("训练"),
     "evaluate": _("评估"),
     "calibrate": _("校准"),
+    "cross_validate": _("交叉验证"),
+    "resume": _("从检查点继续"),
     "export": _("写出模型"),
     "replay": _("在留出文本上核对"),
     "pack": _("打包"),

@@ -174,6 +174,22 @@ def test_too_many_runs_an_hour_are_refused():
     runs.request_run(project=project, user=make_user(), form_data={})
 
 
+@pytest.mark.parametrize(
+    ("settings", "eval_steps", "logging_steps"),
+    [
+        ({}, 1, 1),
+        ({"num_train_epochs": "200", "train_batch_size": "1"}, 75, 6),
+        ({"max_steps": "400"}, 50, 4),
+        ({"eval_steps": "0"}, 0, 1),
+        ({"eval_steps": "7"}, 7, 1),
+    ],
+)
+def test_curve_gets_points_unless_the_user_chose(settings, eval_steps, logging_steps):
+    project, _ = make_trainable_project(n_train=1, n_dev=0, n_test=0)
+    config = request(project, **settings).config
+    assert (config["eval_steps"], config["logging_steps"]) == (eval_steps, logging_steps)
+
+
 def test_archived_labels_are_left_out():
     project, labels = make_trainable_project(n_train=1, n_dev=0, n_test=0)
     labels[2].archived_at = timezone.now()

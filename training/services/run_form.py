@@ -43,7 +43,11 @@ NUMBERS: dict[str, tuple[type[forms.Field], Any, str]] = {
         gettext_lazy("内存不够时调大它，调小每批文本数"),
     ),
     "max_seq_length": (forms.IntegerField, gettext_lazy("最大长度（词元）"), ""),
-    "eval_steps": (forms.IntegerField, gettext_lazy("每多少步评估一次"), gettext_lazy("0 表示只在最后")),
+    "eval_steps": (
+        forms.IntegerField,
+        gettext_lazy("每多少步评估一次"),
+        gettext_lazy("留空：全程大约八次；0：只在最后"),
+    ),
     "freeze_layers": (forms.IntegerField, gettext_lazy("冻结前几层"), ""),
     "early_stopping_patience": (
         forms.IntegerField,
@@ -126,7 +130,7 @@ class RunForm(forms.Form):
                 label=label, help_text=hint, min_value=low, max_value=high, required=False
             )
             self.fields[name].widget.attrs["step"] = "1" if kind is forms.IntegerField else "any"
-            self.fields[name].initial = getattr(DEFAULTS, name)
+            self.fields[name].initial = None if name == "eval_steps" else getattr(DEFAULTS, name)
         for name, label in FLAGS.items():
             self.fields[name] = forms.BooleanField(label=label, required=False)
             self.fields[name].initial = getattr(DEFAULTS, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import uuid
 from pathlib import Path
@@ -20,6 +21,9 @@ from training.services import backbones, devices
 from training.services.readiness import Readiness, check_readiness
 from training.services.run_form import RunForm, form_data_of
 from training.services.snapshot import Snapshot, active_labels, labels_json, write_snapshot
+
+CURVE_EVALUATIONS = 8
+CURVE_POINTS = 100
 
 
 class RunRefused(Exception):
@@ -50,16 +54,31 @@ def request_run(*, project: Project, user: Any, form_data: Any) -> TrainingRun:
     if not readiness.is_ready or backbone is None:
         raise RunRefused(form=form, readiness=readiness)
     jobs.check_rate(user=user, kind=JobKind.TRAIN)
+    chosen = form.cleaned_data.get("eval_steps") is not None
+    config = with_curve(form.config, n_train=readiness.counts["train"], evaluations=not chosen)
     labels = active_labels(project)
-    snapshot = write_snapshot(project=project, labels=labels, with_pool=form.config.use_pool)
+    snapshot = write_snapshot(project=project, labels=labels, with_pool=config.use_pool)
     try:
-        return _create(project, user, form, form.config, backbone, token, snapshot, labels_json(labels))
+        return _create(project, user, form, config, backbone, token, snapshot, labels_json(labels))
     except IntegrityError:
         if (earlier := _with_token(project, token)) is not None:
             return earlier
         raise
     finally:
         snapshot.discard()
+
+
+def with_curve(config: FewShotConfig, *, n_train: int, evaluations: bool) -> FewShotConfig:
+    """`config` that logs often enough for the page's curve and, with `evaluations`, measures dev along the way.
+
+    What is learnt stays the same."""
+    per_step = config.train_batch_size * config.gradient_accumulation_steps
+    per_epoch = max(1, -(-n_train // per_step))
+    steps = config.max_steps if config.max_steps > 0 else math.ceil(config.num_train_epochs * per_epoch)
+    changes = {"logging_steps": max(1, steps // CURVE_POINTS)}
+    if evaluations:
+        changes["eval_steps"] = max(1, steps // CURVE_EVALUATIONS)
+    return config.replace(**changes)
 
 
 def retry_run(*, run: TrainingRun, user: Any, token: str) -> TrainingRun:

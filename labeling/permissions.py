@@ -39,7 +39,7 @@ def project_for(request: HttpRequest, project_id: int, ability: str) -> Project:
     Raises Http404 for strangers, PermissionDenied for members whose role does not allow it."""
     membership = (
         Membership.objects.select_related("project")
-        .filter(project_id=project_id, user_id=request.user.pk)
+        .filter(project_id=project_id, user_id=request.user.pk or 0)
         .first()
     )
     if membership is None:

@@ -15,6 +15,7 @@ PALETTE = [
     "#44aa99", "#aa4499", "#999933", "#6699cc", "#661100", "#888888", "#004488", "#bb5566", "#997700", "#225555",
 ]  # fmt: skip
 
+NAME_LENGTH, WORD_LENGTH, TEMPLATE_LENGTH = 80, 40, 1000
 DEFAULT_TEMPLATE = "{text}这段话的主题是{mask}。"
 
 
@@ -22,7 +23,7 @@ class Label(models.Model):
     """One class. `position` is the class id's order everywhere, exports included."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="labels")
-    name = models.CharField(max_length=80)
+    name = models.CharField(max_length=NAME_LENGTH)
     color = models.CharField(max_length=7, validators=[RegexValidator(r"^#[0-9a-f]{6}$")])
     key = models.CharField(
         max_length=1,
@@ -52,7 +53,7 @@ class Label(models.Model):
 
 class LabelWord(models.Model):
     label = models.ForeignKey(Label, on_delete=models.CASCADE, related_name="words")
-    text = models.CharField(max_length=40)
+    text = models.CharField(max_length=WORD_LENGTH)
     position = models.PositiveIntegerField(default=0)
 
     class Meta:
@@ -68,7 +69,7 @@ class PromptTemplate(models.Model):
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="templates")
     version = models.PositiveIntegerField()
-    text = models.CharField(max_length=1000)
+    text = models.CharField(max_length=TEMPLATE_LENGTH)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

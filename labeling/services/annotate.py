@@ -228,7 +228,7 @@ def _earlier(project: Project, client_id: uuid.UUID | None) -> Decision | None:
     )
     if annotation is None:
         return None
-    overruled = annotation.action == Action.UNDO and _overruled(annotation.undoes, annotation.user)
+    overruled = annotation.undoes is not None and _overruled(annotation.undoes, annotation.user)
     return Decision(annotation, annotation.example, repeated=True, overruled=overruled)
 
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from labeling.files.label_file import split_label
 from labeling.models import Annotation, Example, Label, Prediction, Project
 from labeling.models.annotations import Action, Source
-from labeling.models.labels import PALETTE
+from labeling.models.labels import NAME_LENGTH, PALETTE
 from labeling.models.texts import Status
 from labeling.services.new_labels import KEYS, MAX_LABELS, add_label, set_words
 from labeling.services.words import WordsRefusedInForm, parse_words
@@ -221,11 +221,10 @@ def delete_label(*, project: Project, user: Any, label_id: int, move_to_id: int 
 def clean_name(name: str) -> str:
     """The name, trimmed. Raises LabelRefused for an empty, long or unprintable one."""
     name = name.strip(" \t\u3000\xa0\ufeff")
-    longest = Label._meta.get_field("name").max_length
     if not name:
         raise LabelRefused(_("标签要有名称"))
-    if len(name) > longest:
-        raise LabelRefused(_("标签名最多 %(n)d 个字") % {"n": longest})
+    if len(name) > NAME_LENGTH:
+        raise LabelRefused(_("标签名最多 %(n)d 个字") % {"n": NAME_LENGTH})
     if _CONTROL.search(name) or "==" in name:
         raise LabelRefused(_("标签名里不能有换行、制表符或 =="))
     return name

@@ -13,7 +13,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from labeling.models import LabelWord, Project, PromptTemplate
+from labeling.models import Project, PromptTemplate
+from labeling.models.labels import TEMPLATE_LENGTH, WORD_LENGTH
 
 MAX_WORDS = 20
 # People part words by commas of either width, or by blanks.
@@ -40,12 +41,11 @@ def register_template_check(function: TemplateCheck) -> None:
 
 def parse_words(typed: str) -> list[str]:
     """The words in `typed`, in order, each once. Raises WordsRefusedInForm."""
-    longest = LabelWord._meta.get_field("text").max_length
     words = list(dict.fromkeys(word for word in _PARTING.split(typed) if word))
     for word in words:
-        if len(word) > longest:
+        if len(word) > WORD_LENGTH:
             raise WordsRefusedInForm(
-                _("标签词“%(word)s…”超过 %(n)d 个字") % {"word": word[:10], "n": longest}
+                _("标签词“%(word)s…”超过 %(n)d 个字") % {"word": word[:10], "n": WORD_LENGTH}
             )
         if _CONTROL.search(word) or "{" in word or "}" in word or "==" in word:
             raise WordsRefusedInForm(_("标签词“%(word)s”里有不能用的字符") % {"word": word[:20]})
@@ -67,11 +67,10 @@ def present_template(project: Project) -> PromptTemplate | None:
 def save_template(*, project: Project, user: Any, text: str) -> PromptTemplate:
     """The prompt as `text`: a new version, or the present one where nothing changed. Raises TemplateRefused."""
     text = text.strip()
-    longest = PromptTemplate._meta.get_field("text").max_length
     if not text:
         raise TemplateRefused(_("提示模板是空的。至少要有 {text} 和 {mask}。"))
-    if len(text) > longest:
-        raise TemplateRefused(_("提示模板最多 %(n)d 个字符。") % {"n": longest})
+    if len(text) > TEMPLATE_LENGTH:
+        raise TemplateRefused(_("提示模板最多 %(n)d 个字符。") % {"n": TEMPLATE_LENGTH})
     if "\x00" in text:
         raise TemplateRefused(_("提示模板里有 NUL 字符。"))
     problem = _template_check(text) if _template_check else ""

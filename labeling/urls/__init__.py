@@ -2,4 +2,10 @@
 
 from labeling.urls import jobs, labelling, labels, projects, texts
 
-urlpatterns = [*jobs.urlpatterns, *projects.urlpatterns, *texts.urlpatterns, *labels.urlpatterns, *labelling.urlpatterns]
+urlpatterns = [
+    *jobs.urlpatterns,
+    *projects.urlpatterns,
+    *texts.urlpatterns,
+    *labels.urlpatterns,
+    *labelling.urlpatterns,
+]

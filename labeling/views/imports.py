@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import itertools
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -89,19 +89,19 @@ def import_preview(request: HttpRequest, project_id: int) -> HttpResponse:
     split = values.get("split", "") if values.get("split", "") in Split.values else ""
     # A box that is not ticked is not sent: only a form that was shown says no.
     add_labels = "add_labels" in values or "shown" not in values
-    error = ""
+    problem = ""
     status = 200
     try:
         preview = uploads.peek_upload(upload=stored, options=options)
     except UploadRefused as refused:
-        error, status = refused.message, 422
+        problem, status = refused.message, 422
         try:
             preview = uploads.peek_upload(upload=stored)
         except UploadRefused:
             preview = Preview(format="", encoding="")
-    if request.method == "POST" and not error and "reread" not in request.POST:
+    if request.method == "POST" and not problem and "reread" not in request.POST:
         if preview.needs_columns:
-            error, status = _("请先选择哪一列是文本。"), 422
+            problem, status = _("请先选择哪一列是文本。"), 422
         else:
             try:
                 batch = request_import(
@@ -111,9 +111,9 @@ def import_preview(request: HttpRequest, project_id: int) -> HttpResponse:
                     options={**options, "split": split, "add_labels": add_labels},
                 )
             except TooManyJobs as refused:
-                error, status = str(refused), 429
+                problem, status = str(refused), 429
             except (ImportRefused, UploadRefused) as refused:
-                error, status = refused.message, 422
+                problem, status = refused.message, 422
             else:
                 return redirect("import_detail", project.pk, batch.pk)
     context = {
@@ -129,7 +129,7 @@ def import_preview(request: HttpRequest, project_id: int) -> HttpResponse:
         "split": split,
         "add_labels": add_labels,
         "options": options,
-        "error": error,
+        "error": problem,
     }
     return render(request, "labeling/import_preview.html", context, status=status)
 
@@ -159,7 +159,7 @@ def import_detail(request: HttpRequest, project_id: int, batch_id: int) -> HttpR
 
 
 @require_GET
-def import_report(request: HttpRequest, project_id: int, batch_id: int) -> HttpResponse:
+def import_report(request: HttpRequest, project_id: int, batch_id: int) -> HttpResponseBase:
     """Every row that was not simply added, as tsv with line numbers and reasons."""
     project = project_for(request, project_id, "read")
     batch = get_object_or_404(ImportBatch, pk=batch_id, project=project)
@@ -181,7 +181,7 @@ def _store(project: Project, files: list[UploadedFile]) -> uploads.Upload:
     if not files:
         raise UploadRefused("empty_file", _("还没有选文件。"))
     if len(files) == 1:
-        return uploads.keep_upload(project=project, upload=files[0], filename=files[0].name or "")
+        return uploads.keep_upload(project=project, upload=_binary(files[0]), filename=files[0].name or "")
     named: dict[str, UploadedFile] = {}
     for file in files:
         own = PurePosixPath((file.name or "").replace("\\", "/").lower()).name
@@ -196,7 +196,17 @@ def _store(project: Project, files: list[UploadedFile]) -> uploads.Upload:
             % {"n": len(files)},
         )
     (name, first), *more = named.items()
-    return uploads.keep_upload(project=project, upload=first, filename=name, more=more)
+    return uploads.keep_upload(
+        project=project,
+        upload=_binary(first),
+        filename=name,
+        more=[(own, _binary(file)) for own, file in more],
+    )
+
+
+def _binary(file: UploadedFile) -> BinaryIO:
+    """The upload as the services read it: Django's class has the methods but not the type."""
+    return cast(BinaryIO, file)
 
 
 def _reading_options(values: Any) -> dict[str, Any]:

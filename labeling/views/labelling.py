@@ -214,7 +214,7 @@ def _asked_text(request: HttpRequest, project: Project) -> Example | None:
     if example is not None and (
         may_read
         or example.status != Status.LABELLED
-        or example.annotations.filter(user=request.user).exists()
+        or example.annotations.filter(user_id=request.user.pk or 0).exists()
     ):
         return example
     messages.warning(request, _("找不到那条文本，或者它不在你的队列里。"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -93,7 +93,7 @@ def labels_file(request: HttpRequest, project_id: int) -> HttpResponse:
     if file is None:
         return render_labels(request, project, file_error=_("还没有选文件。"), status=422)
     try:
-        report = merge_words(project=project, file=file)
+        report = merge_words(project=project, file=cast(BinaryIO, file))
     except WordsRefused as error:
         return render_labels(request, project, file_error=str(error), status=422)
     messages.success(

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -101,7 +101,7 @@ def text_relabel(request: HttpRequest, project_id: int, example_id: int) -> Http
 
 
 @require_GET
-def texts_export(request: HttpRequest, project_id: int) -> HttpResponse:
+def texts_export(request: HttpRequest, project_id: int) -> HttpResponseBase:
     """The texts with labels as a file, streamed: `?format=` and the list's label, split and status."""
     project = project_for(request, project_id, "download")
     format_ = request.GET.get("format", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -32,7 +32,7 @@ def bundles(request: HttpRequest, project_id: int) -> HttpResponse:
 
 
 @require_safe
-def export_download(request: HttpRequest, project_id: int, export_id: int) -> HttpResponse:
+def export_download(request: HttpRequest, project_id: int, export_id: int) -> HttpResponseBase:
     """The bundle as a download, only when it passed its check."""
     project = project_for(request, project_id, "download")
     export = get_object_or_404(Export.objects.select_related("job"), pk=export_id, project=project)

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from django.contrib import messages
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -108,7 +108,7 @@ def predict_file(request: HttpRequest, project_id: int) -> HttpResponse:
 
 
 @require_safe
-def file_prediction_download(request: HttpRequest, project_id: int, prediction_id: int) -> HttpResponse:
+def file_prediction_download(request: HttpRequest, project_id: int, prediction_id: int) -> HttpResponseBase:
     """The answered file, under the name of the uploaded one."""
     project = project_for(request, project_id, "download")
     prediction = get_object_or_404(FilePrediction, pk=prediction_id, project=project)

@@ -12,6 +12,7 @@ from django.http import (
     Http404,
     HttpRequest,
     HttpResponse,
+    HttpResponseBase,
     HttpResponseRedirect,
     JsonResponse,
     StreamingHttpResponse,
@@ -68,7 +69,7 @@ def run_live(request: HttpRequest, project_id: int, number: int) -> HttpResponse
 
 
 @require_safe
-def run_predictions(request: HttpRequest, project_id: int, number: int, split: str) -> HttpResponse:
+def run_predictions(request: HttpRequest, project_id: int, number: int, split: str) -> HttpResponseBase:
     """The run's answers on one split as csv, with what was true at training."""
     project = project_for(request, project_id, "download")
     found = find_run(project, number)

@@ -57,12 +57,6 @@ def run(folder: Path, emit: Emit, load: Callable[[Path], object]) -> dict:
     beside = folder / ".report.json.part"
     beside.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     beside.replace(folder / "report.json")
-    emit(
-        {
-            "type": "done",
-            "artifacts": [{key: found[key] for key in ("format", "file", "ok")} for found in artifacts],
-        }
-    )
     return report
 
 

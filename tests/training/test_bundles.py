@@ -173,3 +173,13 @@ def test_deleting_a_bundle_removes_its_files(django_capture_on_commit_callbacks)
         bundles.delete_export(export=export)
     assert not folder.exists()
     assert not Job.objects.filter(pk=export.job_id).exists()
+
+
+def test_a_refused_artefact_may_lack_figures():
+    export = export_of(trained())
+    folder = bundles.prepare_export(export)
+    report = {"artifacts": [{"format": "onnx", "ok": False, "refused_because": "replay_failed"}]}
+    (folder / "report.json").write_text(json.dumps(report))
+    bundles.record_export(export)
+    assert export.report["accuracy"] is None
+    assert not export.passed

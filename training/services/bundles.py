@@ -19,6 +19,16 @@ from training.models.exports import Format
 
 REPLAY_LIMIT = 500
 HELD_OUT = ("test", "dev")
+# What the page shows of a report; a refused artefact may lack some of it.
+FIGURES = (
+    "max_abs_difference",
+    "same_label_share",
+    "accuracy",
+    "reference_accuracy",
+    "texts_per_second",
+    "n_replayed",
+    "refused_because",
+)
 
 
 class ExportRefused(Exception):
@@ -71,7 +81,7 @@ def record_export(export: Export) -> None:
     """Report, name, size and checksum of the artefact; `passed` only when the engine says ok and the file is
     the one that it reported. Called in the worker's transaction. Raises ReportUnreadable."""
     artifact = _artifact(export)
-    export.report = {**artifact, "replayed_on": _replayed_on(export)}
+    export.report = {**dict.fromkeys(FIGURES), **artifact, "replayed_on": _replayed_on(export)}
     name = str(artifact.get("file") or "")
     path = export.folder / name
     whole = bool(name) and Path(name).name == name and path.is_file() and not path.is_symlink()

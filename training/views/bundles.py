@@ -93,9 +93,11 @@ def _page(request: HttpRequest, project: Project) -> HttpResponse:
         mine = [export for export in exports if export.run_id == run.pk]
         context |= {
             "exports": mine,
-            "others": [export for export in exports if export.run_id != run.pk and export.passed][
-                :EXPORTS_SHOWN
-            ],
+            "others": [
+                export
+                for export in exports
+                if export.run_id != run.pk and export.passed and export.job.status == JobStatus.SUCCEEDED
+            ][:EXPORTS_SHOWN],
             "n_held_out": run.counts.get("dev", 0) + run.counts.get("test", 0),
             "has_model": run.model_folder.is_dir(),
         }

@@ -22,7 +22,12 @@ function localiseTimes(root) {
   }
 }
 
-document.addEventListener("DOMContentLoaded", () => localiseTimes(document));
+document.addEventListener("DOMContentLoaded", () => {
+  localiseTimes(document);
+  // On a phone the project's pages are a row that scrolls: the present one is brought into sight.
+  const here = document.querySelector(".rail [aria-current]");
+  if (here) here.parentElement.scrollLeft = here.offsetLeft - 24;
+});
 document.addEventListener("htmx:load", (event) => localiseTimes(event.detail.elt.parentNode || document));
 
 // A click elsewhere, or Escape, closes an open menu.

@@ -80,7 +80,7 @@ class SoftPrompt(nn.Layer):
                 rows.append(random.normal(0.0, words.std(), (span.length, hidden_size)))
         start = np.concatenate(rows).astype(np.float32)
         self.spans = tuple(spans)
-        self.vectors = self.create_parameter(start.shape, default_initializer=nn.initializer.Assign(start))
+        self.vectors = _parameter(self, start)
         zero = paddle.ParamAttr(initializer=nn.initializer.Constant(0.0))
         self.lstms = nn.LayerDict()
         self.mlps = nn.LayerDict()
@@ -140,9 +140,7 @@ class TextNetwork(nn.Layer):
         """Puts another table of token embeddings in place."""
         layer = self.ernie.embeddings.word_embeddings
         old = layer.weight
-        layer.weight = layer.create_parameter(
-            list(rows.shape), default_initializer=nn.initializer.Assign(rows.astype(np.float32))
-        )
+        layer.weight = _parameter(layer, rows)
         layer.weight.stop_gradient = old.stop_gradient
 
     def add_soft_prompt(self, spans: Sequence[SoftSpan], seed: int) -> None:
@@ -159,9 +157,7 @@ class TextNetwork(nn.Layer):
             self.soft = None
 
     def set_soft_rows(self, rows: np.ndarray) -> None:
-        self.soft_rows = self.create_parameter(
-            list(rows.shape), default_initializer=nn.initializer.Assign(rows.astype(np.float32))
-        )
+        self.soft_rows = _parameter(self, rows)
 
     def embed(
         self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, position_ids: paddle.Tensor
@@ -242,12 +238,8 @@ class LabelSentenceNetwork(TextNetwork):
         super().__init__(ernie, len(rows))
         self.scale = scale
         self.register_buffer("centre", paddle.to_tensor(centre.reshape(1, -1).astype(np.float32)))
-        self.rows = self.create_parameter(
-            list(rows.shape), default_initializer=nn.initializer.Assign(rows.astype(np.float32))
-        )
-        self.bias = self.create_parameter(
-            [len(rows)], default_initializer=nn.initializer.Assign(bias.astype(np.float32))
-        )
+        self.rows = _parameter(self, rows)
+        self.bias = _parameter(self, bias)
 
     def describe(self) -> dict:
         return {"kind": "label_sentence", "scale": self.scale, "n_labels": self.n_labels}
@@ -361,6 +353,16 @@ class PromptNetwork(TextNetwork):
         ) + self.bias.unsqueeze(1)
         words = (scores * self.token_weight.unsqueeze(1)).sum(axis=0)
         return paddle.matmul(words, self.word_to_label)
+
+
+def _parameter(layer: nn.Layer, values: np.ndarray) -> paddle.Tensor:
+    """A parameter for `layer` that holds `values`.
+
+    Paddle's Assign initializer makes a Python list of them first: 0.9 GB for the shipped backbone's vocabulary.
+    """
+    made = layer.create_parameter(list(values.shape), default_initializer=nn.initializer.Constant(0.0))
+    made.set_value(values.astype(np.float32, copy=False))
+    return made
 
 
 def rebuild(described: dict, backbone_config: dict, weights: dict[str, np.ndarray]) -> TextNetwork:

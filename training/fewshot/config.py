@@ -59,6 +59,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "num_threads": (0, 4096),
     "cross_validation_folds": (2, 20),
     "ensemble_size": (1, 32),
+    "pool_texts": (0, 1_000_000),
 }
 
 
@@ -67,7 +68,9 @@ class FewShotConfig:
     """Everything that decides a run besides its data, labels and backbone weights.
 
     Steps count optimiser updates. `max_steps` of -1 means `num_train_epochs` passes over the training texts.
-    `eval_steps` and `save_steps` of 0 mean never during training. Rates are per update.
+    `eval_steps` and `save_steps` of 0 mean never during training. Rates are per update. With `use_pool`,
+    `ensemble_size` counts the teachers and `pool_texts` the texts that they label (1 and 0: as `distil` sets them,
+    fewer where the time budget is short).
     """
 
     method: str = "label_sentence"
@@ -123,6 +126,7 @@ class FewShotConfig:
     time_budget_seconds: float | None = None
     cross_validation_folds: int = 4
     ensemble_size: int = 1
+    pool_texts: int = 0
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))

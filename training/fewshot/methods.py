@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.fewshot import checkpoint, encoding, evaluation, linear, verbalizer
+from training.fewshot import auto, checkpoint, distil, encoding, evaluation, linear, verbalizer
 from training.fewshot.backbones import Backbone
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, class_counts, warning
@@ -27,6 +27,7 @@ from training.fewshot.networks import (
     mean_vector,
     rebuild,
 )
+from training.fewshot.pool import Lessons
 from training.fewshot.runner import TextEncoder, probabilities
 from training.fewshot.template import Template, parse
 from training.fewshot.templates import DEFAULT_TEMPLATE, candidates
@@ -50,6 +51,9 @@ class Bench:
     notes: dict = dataclasses.field(default_factory=dict)
     seconds: dict = dataclasses.field(default_factory=dict)
     warnings: list[dict] = dataclasses.field(default_factory=list)
+    # What the loop trains on where that is not the training texts with their labels: a student's lessons.
+    lessons: Lessons | None = None
+    began: float = dataclasses.field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.tokenizer = load_tokenizer(self.backbone.path)
@@ -101,6 +105,17 @@ def fit_method(
     whole_checkpoints: bool = False,
 ) -> FittedModel:
     """The model of `config.method`. See `model.fit`."""
+    if config.method == "auto":
+        return auto.fit_auto(
+            config,
+            data,
+            backbone,
+            fit=fit_method,
+            checkpoint_dir=checkpoint_dir,
+            on_event=on_event,
+            should_stop=should_stop,
+            whole_checkpoints=whole_checkpoints,
+        )
     folder = Path(checkpoint_dir) if checkpoint_dir else None
     bench = Bench(config, data, backbone, on_event, should_stop, folder, whole_checkpoints)
     makers = {
@@ -118,6 +133,8 @@ def fit_method(
                 "shorter_rows", f"the backbone reads {bench.max_length} tokens, not {config.max_seq_length}"
             )
         )
+    if config.use_pool and config.method in distil.METHODS:
+        return distil.fit_with_pool(bench, makers[config.method])
     return makers[config.method](bench)
 
 
@@ -317,12 +334,15 @@ def _train(bench: Bench, model: FittedModel) -> None:
     """Runs the loop over the training texts' rows (a row a view)."""
     encoder = TextEncoder(model.encoding, bench.tokenizer)
     n_views = len(encoder.views)
-    rows = encoder.rows(bench.train.texts)
+    texts, labels = bench.train.texts, bench.train.labels
+    if bench.lessons is not None:
+        texts, labels = bench.lessons.texts, bench.lessons.targets
+    rows = encoder.rows(texts)
     longest = max(len(row["input_ids"]) for row in rows)
     config, events = guard(bench.config, bench.backbone.config, longest)
     for event in events:
         bench.warn(event)
-    targets = np.repeat(bench.train.labels, n_views, axis=0)
+    targets = np.repeat(labels, n_views, axis=0)
     names = [label.name for label in bench.data.labels]
 
     def evaluate() -> dict:
@@ -368,6 +388,7 @@ def run_fingerprint(config: FewShotConfig, bench: Bench, model: FittedModel) -> 
         [label.to_json() for label in bench.data.labels],
         list(bench.train.texts),
         bench.train.labels.tolist(),
+        None if bench.lessons is None else bench.lessons.fingerprint(),
     )
 
 

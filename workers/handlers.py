@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
+from labeling.files import FileRefused
 from labeling.models import Job
 from labeling.models.jobs import JobKind
 from labeling.services import imports
@@ -44,12 +45,15 @@ def run_export(running: RunningJob) -> None:
 def run_file_prediction(running: RunningJob) -> None:
     prediction = running.job.file_prediction
     running.report(stage="load")
-    predict.run_file_prediction(
-        prediction,
-        classifier_for(prediction.run.model_folder),
-        on_progress=partial(_report, running),
-        should_stop=running.should_stop,
-    )
+    try:
+        predict.run_file_prediction(
+            prediction,
+            classifier_for(prediction.run.model_folder),
+            on_progress=partial(_report, running),
+            should_stop=running.should_stop,
+        )
+    except FileRefused as error:
+        raise JobFailed(code=error.code, message=str(error)) from error
     _finish(running)
 
 

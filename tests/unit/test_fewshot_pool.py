@@ -28,7 +28,8 @@ def test_known_texts_and_doubles_stay_out():
 def test_a_smaller_limit_gives_the_beginning_of_a_larger_one():
     texts = [f"text {number}" for number in range(200)]
     long, short = pool.choose_texts(texts, [], 120, 5), pool.choose_texts(texts, [], 30, 5)
-    assert long[:30] == short and len(set(long)) == 120
+    assert long[:30] == short
+    assert len(set(long)) == 120
     assert pool.choose_texts(texts, [], 30, 6) != short
 
 
@@ -125,7 +126,8 @@ def test_a_student_learns_from_the_pool(backbone, method):
     data = with_pool(120)
     fitted = model.fit(settings(method=method), data, None, events.append, backbone=backbone)
     noted = fitted.notes["pool"]
-    assert noted["teachers"] == 2 and 60 <= noted["texts"] <= 120
+    assert noted["teachers"] == 2
+    assert 60 <= noted["texts"] <= 120
     assert sum(noted["shares"]) == pytest.approx(1.0, abs=0.01)
     assert fitted.evaluate(data.test)["accuracy"] > 0.8
     taught = [event for event in events if event["type"] == "progress" and event["stage"] == "teach"]
@@ -133,7 +135,8 @@ def test_a_student_learns_from_the_pool(backbone, method):
     assert taught[-1]["step"] == taught[-1]["total"]
     # The curve is the student's alone.
     steps = [event["step"] for event in events if event["type"] == "metric" and "loss" in event]
-    assert steps == sorted(set(steps)) and steps[-1] == fitted.notes["steps"]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == fitted.notes["steps"]
 
 
 def test_one_seed_gives_one_student(backbone):
@@ -175,7 +178,8 @@ def test_no_time_means_no_pool(backbone):
     fitted = model.fit(
         settings(time_budget_seconds=1.0), with_pool(80), None, events.append, backbone=backbone
     )
-    assert "pool" not in fitted.notes and fitted.notes["steps"] > 0
+    assert "pool" not in fitted.notes
+    assert fitted.notes["steps"] > 0
     assert "no_time_for_pool" in [event.get("code") for event in events]
 
 
@@ -188,7 +192,7 @@ def test_cancelled_between_teachers(backbone):
             None,
             seen.append,
             backbone=backbone,
-            should_stop=lambda: any(event.get("stage") == "read_pool" for event in seen),
+            should_stop=lambda: any(event.get("stage") == "pool" for event in seen),
         )
 
 

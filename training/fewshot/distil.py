@@ -149,7 +149,7 @@ def _teach(
                 return [], plan
         proba = teacher.predict_proba(
             texts[: plan.pool_texts],
-            on_event=_as_part(bench.emit, number, plan.teachers, "read_pool"),
+            on_event=_as_part(bench.emit, number, plan.teachers, "pool"),
             should_stop=bench.should_stop,
         )
         answers.write(proba, plan)

@@ -141,10 +141,16 @@ def test_too_small_a_dev_part_is_replaced_by_cross_validation(tmp_path, surround
     folder = job_folder(tmp_path / "job", backbone_folder, method="probe", cross_validation_folds=3)
     (folder / "dev.jsonl").unlink()
     process = start(folder, surroundings)
-    process.communicate()
-    assert process.returncode == 0, (folder / "log.txt").read_text()
+    for _ in process.stdout:  # communicate() would close stdin, which means stop
+        pass
+    assert process.wait() == 0, (folder / "log.txt").read_text()
+    process.stdin.close()
     dev = json.loads((folder / "result.json").read_text())["evaluations"]["dev"]
     assert (dev["by"], dev["folds"], dev["n"]) == ("cross_validation", 3, 36)
+    # The page lists the texts behind the figures: those that the folds left out, one line each.
+    judged = [json.loads(line) for line in (folder / "predictions.dev.jsonl").read_text().splitlines()]
+    assert len({row["id"] for row in judged}) == 36
+    assert sum(row["label"] == row["predicted"] for row in judged) / 36 == pytest.approx(dev["accuracy"])
 
 
 def test_the_recipes_command_line_from_train_to_export(tmp_path, surroundings, backbone_folder):
@@ -195,15 +201,30 @@ def test_the_recipes_command_line_from_train_to_export(tmp_path, surroundings, b
     )
     assert done.returncode == 0, done.stderr
     results = json.loads((output / "all_results.json").read_text())
-    for name in (
-        "train_runtime train_samples_per_second eval_accuracy eval_macro_f1 test_accuracy test_macro_f1 test_loss "
-        "test_samples_per_second"
-    ).split():
+    for name in [
+        "train_runtime",
+        "train_samples_per_second",
+        "eval_accuracy",
+        "eval_macro_f1",
+        "test_accuracy",
+        "test_macro_f1",
+        "test_loss",
+        "test_samples_per_second",
+    ]:
         assert name in results
-    for name in (
-        "train_results.json trainer_state.json training_args.json template.json verbalizer.json tokenizer.json "
-        "checkpoint-12 checkpoint-24 export predictions.txt predictions.jsonl"
-    ).split():
+    for name in [
+        "train_results.json",
+        "trainer_state.json",
+        "training_args.json",
+        "template.json",
+        "verbalizer.json",
+        "tokenizer.json",
+        "checkpoint-12",
+        "checkpoint-24",
+        "export",
+        "predictions.txt",
+        "predictions.jsonl",
+    ]:
         assert (output / name).exists(), name
     lines = (output / "predictions.txt").read_text(encoding="utf-8").splitlines()
     texts, labels = tiny.texts(30, 3)
@@ -225,10 +246,24 @@ def test_every_flag_of_the_contract_is_there_with_its_default():
     from training.fewshot import cli
 
     options = {name: action for action in cli.parser()._actions for name in action.option_strings}
-    for flag in (
-        "--dataset_dir --save_dir --model_name --batch_size --epochs --early_stop --fp16 --bf16 --recompute "
-        "--resume_from_checkpoint --use_pool --preset --time_budget --class_weights --freeze_layers --do_export"
-    ).split():
+    for flag in [
+        "--dataset_dir",
+        "--save_dir",
+        "--model_name",
+        "--batch_size",
+        "--epochs",
+        "--early_stop",
+        "--fp16",
+        "--bf16",
+        "--recompute",
+        "--resume_from_checkpoint",
+        "--use_pool",
+        "--preset",
+        "--time_budget",
+        "--class_weights",
+        "--freeze_layers",
+        "--do_export",
+    ]:
         assert flag in options, flag
     made = cli.configuration({})
     assert (made.method, made.soft_encoder, made.encoder_hidden_size) == ("prompt", "lstm", 200)

@@ -28,10 +28,12 @@ def cross_validate(
     folds: int | None = None,
     on_event: Callable[[dict], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    on_predictions: Callable[[Split, np.ndarray], None] | None = None,
 ) -> dict:
     """The dict E over train + dev, each text predicted by a model that never saw it, with `by` and `folds`.
 
     Each fold is the whole run over again, choices included. `fold_accuracies` tells how far they spread.
+    `on_predictions` hears those texts and their probabilities, (n_texts, n_labels).
     """
     from training.fewshot.model import fit
 
@@ -64,6 +66,8 @@ def cross_validate(
         )
         proba[outside] = model.predict_proba([whole.texts[i] for i in outside])
         accuracies.append(_share(proba[outside], whole.labels[outside]))
+    if on_predictions is not None:
+        on_predictions(whole, proba)
     found = evaluation.evaluate(proba, whole.labels, [label.name for label in data.labels])
     return {**found, "by": "cross_validation", "folds": folds, "fold_accuracies": accuracies}
 

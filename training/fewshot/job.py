@@ -93,7 +93,10 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     named = spec.get("backbone") or {}
     # A path in spec.json comes from the operator's register, never from a form.
     backbone = resolve(
-        named.get("path") or named.get("name") or config.backbone, cache_dir, listen, trusted=bool(named.get("path"))
+        named.get("path") or named.get("name") or config.backbone,
+        cache_dir,
+        listen,
+        trusted=bool(named.get("path")),
     )
     if not config.save_steps and config.method not in ("probe", "zero_shot"):
         config = with_checkpoints(config, len(data.train.with_labels()))
@@ -111,7 +114,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
 
     started = time.monotonic()
     emit({"type": "stage", "stage": "evaluate"})
-    evaluations, probas = {}, {}
+    evaluations, probas, judged = {}, {}, {"dev": data.dev, "test": data.test}
     for name, split in (("dev", data.dev), ("test", data.test)):
         if len(split):
             probas[name] = fitted.predict_proba(
@@ -122,8 +125,17 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     if dev_is_too_small(data, config.task):
         from training.fewshot.crossval import cross_validate
 
+        # The texts behind dev's figures are then those of the folds, and predictions.dev.jsonl lists them.
+        def keep(whole, proba) -> None:
+            judged["dev"], probas["dev"] = whole, proba
+
         evaluations["dev"] = cross_validate(
-            config, data, backbone=backbone, on_event=emit, should_stop=should_stop
+            config,
+            data,
+            backbone=backbone,
+            on_event=emit,
+            should_stop=should_stop,
+            on_predictions=keep,
         )
     seconds["evaluate"] = time.monotonic() - started
 
@@ -136,7 +148,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     seconds["export"] = time.monotonic() - started
 
     for name, proba in probas.items():
-        write_predictions(folder / f"predictions.{name}.jsonl", fitted, getattr(data, name), proba)
+        write_predictions(folder / f"predictions.{name}.jsonl", fitted, judged[name], proba)
     texts = [*data.train.texts, *data.dev.texts, *data.test.texts]
     from training.fewshot.encoding import count_truncated
 

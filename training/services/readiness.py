@@ -200,7 +200,7 @@ def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
     if absent:
         yield Finding(
             "class_missing_from_dev",
-            _("验证集里没有这些标签的文本：%(names)s。验证成绩改由训练集上的交叉验证得出。")
+            _("验证集里没有这些标签的文本：%(names)s。验证成绩改由训练和验证文本上的交叉验证得出。")
             % {"names": _names(absent)},
             count=len(absent),
             fix="texts",
@@ -209,7 +209,7 @@ def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
     elif thin:
         yield Finding(
             "dev_thin",
-            _("验证集里每个标签不足 %(few)d 条（%(names)s）。验证成绩改由训练集上的交叉验证得出。")
+            _("验证集里每个标签不足 %(few)d 条（%(names)s）。验证成绩改由训练和验证文本上的交叉验证得出。")
             % {"few": DEV_PER_LABEL, "names": _names(thin)},
             count=len(thin),
             fix="texts",

@@ -15,7 +15,10 @@ from training.fewshot.config import RANGES, FewShotConfig
 from training.fewshot.errors import ConfigError
 from training.services import backbones, devices
 
+DEFAULTS = FewShotConfig()
+AUTO = [("auto", gettext_lazy("自动（比较几种方法，取最好的）"))] if DEFAULTS.method == "auto" else []
 METHODS = [
+    *AUTO,
     ("label_sentence", gettext_lazy("标签句（与每个标签的句子比较，标得少时最稳）")),
     ("prompt", gettext_lazy("提示填空（由标签词回答）")),
     ("finetune", gettext_lazy("普通微调（不用提示，标得多时可选）")),
@@ -26,7 +29,6 @@ PRESETS = [
     ("quick", gettext_lazy("快速（约 3 分钟）")),
     ("best", gettext_lazy("尽力（约 30 分钟，也用上未标注的文本）")),
 ]
-DEFAULTS = FewShotConfig()
 
 # Form field → setting of the same name; those left empty keep the engine's default.
 NUMBERS: dict[str, tuple[type[forms.Field], Any, str]] = {

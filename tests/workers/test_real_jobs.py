@@ -94,7 +94,9 @@ def process_of_engine(run: TrainingRun) -> int | None:
     return None
 
 
-def test_a_run_goes_from_the_button_to_numbers_and_a_bundle(project: Project, start_worker: StartWorker) -> None:
+def test_a_run_goes_from_the_button_to_numbers_and_a_bundle(
+    project: Project, start_worker: StartWorker
+) -> None:
     start_worker("train")
     run = start_run(project)
     job = wait_for(run.job, lambda job: job.status == JobStatus.SUCCEEDED)

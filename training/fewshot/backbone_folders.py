@@ -10,6 +10,7 @@ import io
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def read_config(folder: Path) -> dict:
         raise Unsupported(f"{path}: model_type {kind!r} is neither ernie nor bert", model_type=kind)
     if given.get("position_embedding_type", "absolute") != "absolute" or given.get("is_decoder"):
         raise Unsupported(f"{path}: only encoders with absolute positions can be used")
-    config = {"model_type": "ernie", "architectures": ["ErnieForMaskedLM"]}
+    config: dict[str, Any] = {"model_type": "ernie", "architectures": ["ErnieForMaskedLM"]}
     for field, default in CONFIG_FIELDS.items():
         config[field] = given.get(field, default)
         if config[field] is None:

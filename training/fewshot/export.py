@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from training.fewshot.export_errors import ExportError
 
@@ -176,7 +177,7 @@ def run_export_job(
     folder: str | Path,
     emit: Callable[[dict], None],
     *,
-    load: Callable[[Path], object] | None = None,
+    load: Callable[[Path], Any] | None = None,
 ) -> dict:
     """Packs and replays the bundles that `folder/spec.json` asks for; writes and returns `folder/report.json`.
 
@@ -186,7 +187,9 @@ def run_export_job(
     from training.fewshot.bundle.job import run
 
     if load is None:
-        from training.fewshot.model import load
+        from training.fewshot import model
+
+        load = model.load
     return run(Path(folder), emit, load)
 
 

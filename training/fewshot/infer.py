@@ -145,7 +145,7 @@ def predict(chosen: argparse.Namespace) -> dict:
         )
         with _beside(found.beside / "predictions.jsonl") as file:
             runner.write_predictions(file, True, model, texts, proba)
-        sys.stdout.reconfigure(encoding="utf-8")
+        runner.speak_utf8()
         runner.write_predictions(sys.stdout, False, model, texts, proba)
         return {"texts": len(texts), "seconds": seconds, "output": str(found.beside)}
 

@@ -99,7 +99,7 @@ def compare(
     ]
     share = sum(same) / n_texts if n_texts else None
     refused = None
-    if not n_texts:
+    if share is None or difference is None:
         refused = "no_texts"
     elif share < gate.min_same_label_share:
         refused = "labels_differ"

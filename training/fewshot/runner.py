@@ -28,6 +28,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -239,10 +240,8 @@ class Classifier:
         encoder = TextEncoder(encoding, read_tokenizer(folder / "tokenizer.json"), max_length)
         path = Path(graph) if graph else find_graph(folder)
         threads = threads or physical_cores()
-        if path.suffix == ".onnx":
-            loaded = OnnxGraph(path, threads, providers)
-        else:
-            loaded = PaddleGraph(path, threads, gpu_id, half)
+        is_onnx = path.suffix == ".onnx"
+        loaded = OnnxGraph(path, threads, providers) if is_onnx else PaddleGraph(path, threads, gpu_id, half)
         return cls(encoder, loaded, labels, calibration, bool(encoding.get("multi_label")))
 
     def predict_logits(
@@ -287,10 +286,7 @@ class Classifier:
 
     def decide(self, proba: np.ndarray) -> list[list[int]]:
         """Class ids given to each row of `proba`: one, or for multi-label those at or over their threshold."""
-        if not self.multi_label:
-            return [[int(index)] for index in proba.argmax(axis=1)]
-        thresholds = np.asarray(self.calibration.get("thresholds") or [0.5] * len(self.labels))
-        return [[int(index) for index in np.flatnonzero(row >= thresholds)] for row in proba]
+        return decide(proba, self.calibration, self.multi_label)
 
     def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[tuple[str, float]]:
         """(label, probability) a text; labels of a multi-label task joined by commas, with their least."""
@@ -299,6 +295,14 @@ class Classifier:
             (",".join(self.labels[i] for i in ids), float(min((row[i] for i in ids), default=0.0)))
             for row, ids in zip(proba, self.decide(proba), strict=True)
         ]
+
+
+def decide(proba: np.ndarray, calibration: dict, multi_label: bool) -> list[list[int]]:
+    """The rule from probabilities (n, labels) to class ids, as a model folder's calibration.json gives it."""
+    if not multi_label:
+        return [[int(index)] for index in proba.argmax(axis=1)]
+    thresholds = np.asarray(calibration.get("thresholds") or [0.5] * proba.shape[1])
+    return [[int(index) for index in np.flatnonzero(row >= thresholds)] for row in proba]
 
 
 def read_json(path: Path):
@@ -411,12 +415,12 @@ def _texts_of_jsonl(content: str, column: str | None) -> Iterator[str]:
 
 def _texts_of_table(content: str, column: str | None, delimiter: str) -> Iterator[str]:
     csv.field_size_limit(2**31 - 1)
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    rows = [
-        row
-        for row in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting)
-        if row
-    ]
+    lines = io.StringIO(content, newline="")
+    if delimiter == ",":
+        found = csv.reader(lines)
+    else:
+        found = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    rows = [row for row in found if row]
     if not rows:
         return
     header = [name.strip().lower() for name in rows[0]]
@@ -438,8 +442,14 @@ def _texts_of_table(content: str, column: str | None, delimiter: str) -> Iterato
             yield row[index]
 
 
+def speak_utf8() -> None:
+    """Standard output in UTF-8, whatever the terminal's language says."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
 def write_predictions(
-    file: io.TextIOBase, as_json: bool, model: Classifier, texts: Sequence[str], proba: np.ndarray
+    file: TextIO, as_json: bool, model: Classifier, texts: Sequence[str], proba: np.ndarray
 ) -> None:
     """A line a text: text, label, probability by tabs; or JSON with the probability of every label."""
     for text, row, ids in zip(texts, proba, model.decide(proba), strict=True):
@@ -496,7 +506,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with open(chosen.output, "w", encoding="utf-8", newline="\n") as file:
                 write_predictions(file, chosen.output.lower().endswith(".jsonl"), model, texts, proba)
         else:
-            sys.stdout.reconfigure(encoding="utf-8")
+            speak_utf8()
             write_predictions(sys.stdout, False, model, texts, proba)
         if chosen.stats:
             Path(chosen.stats).write_text(

@@ -90,7 +90,7 @@ def wordpiece_tokenizer(
     if missing:
         raise BackboneError(f"vocab.txt has no {missing[0]}", token=missing[0])
     classes = _character_classes()
-    steps = [
+    steps: list[normalizers.Normalizer] = [
         normalizers.Replace(Regex(classes["removed"]), ""),
         normalizers.Replace(Regex(classes["space"]), " "),
     ]

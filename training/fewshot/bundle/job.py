@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ MAX_REPLAYED = 5000
 Emit = Callable[[dict], None]
 
 
-def run(folder: Path, emit: Emit, load: Callable[[Path], object]) -> dict:
+def run(folder: Path, emit: Emit, load: Callable[[Path], Any]) -> dict:
     """See `export.run_export_job`."""
     spec = _read_spec(folder / "spec.json")
     model_dir = Path(spec["model_dir"])
@@ -64,7 +65,7 @@ def read_replay(path: Path) -> list[dict]:
     """The held-out texts (`{"text", "label"?}` a line); none when the file is absent."""
     if not path.is_file():
         return []
-    rows = []
+    rows: list[dict] = []
     with path.open(encoding="utf-8") as file:
         for line in file:
             if line.strip() and len(rows) < MAX_REPLAYED:
@@ -116,8 +117,10 @@ def _replayed(
     emit: Emit,
 ) -> dict:
     """The report's figures for one artefact; a runner that fails is a refusal, not an error of the job."""
-    judge = _judge(model_dir, labels)
-    truth = [_label_ids(row.get("label"), labels, judge.multi_label) for row in rows]
+    path = model_dir / "calibration.json"
+    calibration = runner.read_json(path) if path.is_file() else {}
+    multi_label = bool(runner.read_json(model_dir / "encoding.json").get("multi_label"))
+    truth = [_label_ids(row.get("label"), labels, multi_label) for row in rows]
     try:
         replay = parity.replay_bundle(
             archive,
@@ -135,23 +138,19 @@ def _replayed(
             "reference_accuracy": None,
             "n_replayed": 0,
         }
-    return parity.compare(replay, reference, judge.decide(reference), truth, parity.FP32)
-
-
-def _judge(model_dir: Path, labels: Sequence[str]) -> runner.Classifier:
-    """The rule from probabilities to labels, without a graph."""
-    path = model_dir / "calibration.json"
-    calibration = runner.read_json(path) if path.is_file() else {}
-    multi_label = bool(runner.read_json(model_dir / "encoding.json").get("multi_label"))
-    return runner.Classifier(None, None, list(labels), calibration, multi_label)
+    return parity.compare(
+        replay, reference, runner.decide(reference, calibration, multi_label), truth, parity.FP32
+    )
 
 
 def _label_ids(label: object, labels: Sequence[str], multi_label: bool) -> list[int] | None:
     """Class ids of a true label; None when it is unknown or absent."""
     if label is None or label == "":
         return None
-    joined = isinstance(label, str) and multi_label
-    names = label.split(",") if joined else label if isinstance(label, list) else [str(label)]
+    if isinstance(label, list):
+        names = [str(name) for name in label]
+    else:
+        names = str(label).split(",") if multi_label else [str(label)]
     if any(name not in labels for name in names):
         return None
     return [list(labels).index(name) for name in names]

@@ -156,7 +156,7 @@ class DataFile:
             if EXTENSIONS.get(PurePosixPath(entry.filename.lower()).suffix) in FORMATS[:6]
         ]
         if len(texts) != 1 or texts[0].filename.lower().endswith((".xlsx", ".xlsm")):
-            raise FileRefused("nothing_in_zip", "、".join(sorted(entry.filename for entry in entries)[:8]))
+            raise FileRefused("nothing_in_zip", ", ".join(sorted(entry.filename for entry in entries)[:8]))
         entry = texts[0]
         self._single = (entry.filename, entry.file_size, opener(entry))
         return self._text_format(EXTENSIONS[PurePosixPath(entry.filename.lower()).suffix])

@@ -76,4 +76,5 @@ def reason_text(code: str) -> str:
 
 def file_text(error: FileRefused) -> str:
     """Why a whole file was refused, and what to do, for a person."""
-    return str(FILE_TEXTS[error.code]) % {"detail": error.detail or _("无")}
+    detail = error.detail.replace("、", _("、"))  # a list of names, parted as the page's language does
+    return str(FILE_TEXTS[error.code]) % {"detail": detail or _("无")}

@@ -56,7 +56,7 @@ def parse_words(typed: str) -> list[str]:
 
 def join_words(words: Sequence[str]) -> str:
     """The words as the form shows them."""
-    return "，".join(words)
+    return _("，").join(words)
 
 
 def present_template(project: Project) -> PromptTemplate | None:

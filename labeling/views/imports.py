@@ -32,7 +32,7 @@ FORMAT_NAMES = {
     "txt": "TXT",
     "tsv": "TSV",
     "csv": "CSV",
-    "xlsx": "Excel（xlsx）",
+    "xlsx": "Excel (.xlsx)",
     "json": "JSON",
     "jsonl": "JSONL",
     "recipe": gettext_lazy("五个 txt 的文件夹（train、dev、test、data、label）"),

@@ -107,7 +107,7 @@ def labels_file(request: HttpRequest, project_id: int) -> HttpResponse:
             _("有 %(n)d 行写法不标准，已按 == 读取或略过重复：%(lines)s")
             % {
                 "n": len(report.warnings),
-                "lines": "；".join(f"{one.line}: {one.excerpt}" for one in report.warnings[:5]),
+                "lines": _("；").join(f"{one.line}: {one.excerpt}" for one in report.warnings[:5]),
             },
         )
     return redirect("labels", project.pk)

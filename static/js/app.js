@@ -64,10 +64,10 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("htmx:responseError", (event) => {
   const words = document.body.dataset;
   const answer = event.detail.xhr.getResponseHeader("X-Error");
-  toast(answer ? decodeURIComponent(answer) : words.failed || "请求没有成功，请重试。");
+  toast(answer ? decodeURIComponent(answer) : words.failed);
 });
 document.addEventListener("htmx:sendError", () => {
-  toast(document.body.dataset.offline || "连不上服务器，请检查它是否还在运行；页面上的内容没有丢。");
+  toast(document.body.dataset.offline);
 });
 
 window.wanxing = { toast, localiseTimes };

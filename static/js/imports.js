@@ -36,7 +36,7 @@
 
     input.addEventListener("change", () => {
       const files = [...input.files];
-      chosen.textContent = files.length > 1 ? files.map((file) => file.name).join("、") : "";
+      chosen.textContent = files.length > 1 ? files.map((file) => file.name).join(", ") : "";
       if (!check(files) && files.length) send(files);
     });
 
@@ -50,7 +50,7 @@
       zone.classList.remove("over");
       const files = await dropped(event.dataTransfer);
       if (!files.length) return;
-      chosen.textContent = files.map((file) => file.name).join("、");
+      chosen.textContent = files.map((file) => file.name).join(", ");
       if (!check(files)) send(files);
     });
 

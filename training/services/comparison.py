@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.utils.translation import gettext as _
 
 from labeling.models import Example
 from training.fewshot import evaluation
@@ -94,7 +95,7 @@ def setting_differences(first: TrainingRun, second: TrainingRun) -> list[dict[st
         ("train", [run.counts.get("train") for run in (first, second)]),
         ("dev", [run.counts.get("dev") for run in (first, second)]),
         ("test", [run.counts.get("test") for run in (first, second)]),
-        ("words", ["；".join(_words(run)) for run in (first, second)]),
+        ("words", [_("；").join(_words(run)) for run in (first, second)]),
         ("backbone_hash", [run.backbone_hash[:12] for run in (first, second)]),
     ):
         if values[0] != values[1]:

@@ -382,7 +382,7 @@ def available_memory_bytes() -> int | None:
 
 
 def _names(names: list[str]) -> str:
-    shown = "、".join(names[:NAMES_SHOWN])
+    shown = _("、").join(names[:NAMES_SHOWN])
     return (
         _("%(names)s 等 %(n)d 个") % {"names": shown, "n": len(names)} if len(names) > NAMES_SHOWN else shown
     )

@@ -1,0 +1,78 @@
+"""Method auto: it says what it chose and why, keeps to its budget, and its choice can be repeated."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.unit import fewshot_tiny as tiny
+from training.fewshot import auto, model
+from training.fewshot import data as datas
+from training.fewshot.config import FewShotConfig
+
+pytest.importorskip("paddle")
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory):
+    return tiny.backbone(tmp_path_factory.mktemp("backbone"))
+
+
+def settings(**changes: object) -> FewShotConfig:
+    values = {
+        "method": "auto",
+        "template": "这是一条{mask}新闻。{text}",
+        "train_batch_size": 12,
+        "max_steps": 20,
+        "learning_rate": 1e-3,
+        "ppt_learning_rate": 1e-2,
+        "max_seq_length": 32,
+        "to_static": False,
+        "device": "cpu",
+        "time_budget_seconds": 600.0,
+    }
+    return FewShotConfig.from_json({**values, **changes})
+
+
+def test_it_chooses_by_dev_and_its_choice_can_be_repeated(backbone):
+    data = tiny.data()
+    fitted = model.fit(settings(), data, backbone=backbone)
+    told = fitted.notes["auto"]
+    assert set(told["tried"]) == {"probe", "label_sentence", "prompt", "finetune"}
+    firsts = {method: found[0] for method, found in told["tried"].items()}
+    again_tried = [method for method, found in told["tried"].items() if len(found) == 2]
+    if again_tried:
+        assert told["method"] in again_tried
+        assert np.mean(told["tried"][told["method"]]) == max(np.mean(told["tried"][m]) for m in again_tried)
+    else:
+        assert firsts[told["method"]] == max(firsts.values())
+    assert fitted.method == told["method"]
+    again = model.fit(settings(method=told["method"]), data, backbone=backbone)
+    assert np.array_equal(again.predict_logits(data.test.texts), fitted.predict_logits(data.test.texts))
+
+
+def test_a_short_budget_leaves_methods_out_and_says_so(backbone, monkeypatch: pytest.MonkeyPatch):
+    # As if a later training took a thousand times as long as the first.
+    monkeypatch.setattr(auto, "LATER_SHARE", 1e6)
+    told = model.fit(settings(time_budget_seconds=60.0), tiny.data(), backbone=backbone).notes["auto"]
+    assert set(told["tried"]) == {"probe", "label_sentence"}
+    assert told["left_out"] == [
+        {"method": "prompt", "because": "no time left"},
+        {"method": "finetune", "because": "no time left"},
+    ]
+
+
+def test_without_dev_half_of_train_is_held_out_and_the_choice_learns_from_all(backbone):
+    data = dataclasses.replace(tiny.data(), dev=datas.empty_split(3, "single"))
+    fitted = model.fit(settings(time_budget_seconds=600.0), data, backbone=backbone)
+    assert fitted.notes["auto"]["held_out_texts"] == 18
+    again = model.fit(settings(method=fitted.method), data, backbone=backbone)
+    assert np.array_equal(again.predict_logits(["球赛"]), fitted.predict_logits(["球赛"]))
+
+
+def test_a_template_without_mask_leaves_what_needs_no_word(backbone):
+    fitted = model.fit(settings(template="{text}好"), tiny.data(), backbone=backbone)
+    assert fitted.method in ("probe", "finetune")
+    assert {entry["method"] for entry in fitted.notes["auto"]["left_out"]} == {"label_sentence", "prompt"}

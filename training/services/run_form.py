@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.utils.translation import gettext as _
@@ -31,7 +31,7 @@ PRESETS = [
 ]
 
 # Form field → setting of the same name; those left empty keep the engine's default.
-NUMBERS: dict[str, tuple[type[forms.Field], Any, str]] = {
+NUMBERS: dict[str, tuple[type[forms.IntegerField], Any, Any]] = {
     "num_train_epochs": (forms.FloatField, gettext_lazy("训练轮数"), ""),
     "max_steps": (forms.IntegerField, gettext_lazy("最多步数"), gettext_lazy("-1 表示按轮数")),
     "learning_rate": (forms.FloatField, gettext_lazy("编码器学习率"), ""),
@@ -131,14 +131,14 @@ class RunForm(forms.Form):
             self.fields[name] = kind(
                 label=label, help_text=hint, min_value=low, max_value=high, required=False
             )
-            self.fields[name].widget.attrs["step"] = "1" if kind is forms.IntegerField else "any"
+            self.fields[name].widget.attrs["step"] = "any" if kind is forms.FloatField else "1"
             self.fields[name].initial = None if name == "eval_steps" else getattr(DEFAULTS, name)
         for name, label in FLAGS.items():
             self.fields[name] = forms.BooleanField(label=label, required=False)
             self.fields[name].initial = getattr(DEFAULTS, name)
 
     def _choose(self, name: str, choices: list[tuple[str, Any]], initial: str) -> None:
-        self.fields[name].choices = choices
+        cast(forms.ChoiceField, self.fields[name]).choices = choices
         self.fields[name].initial = initial
 
     @staticmethod

@@ -70,7 +70,7 @@ def _write(snapshot: Snapshot, project: Project, names: dict[int, str], with_poo
             files[split].write(line)
             digest.update(f"{split} {line}".encode("utf-8", "surrogatepass"))
             counts[split] += 1
-            if split == Split.TRAIN:
+            if split == Split.TRAIN and label is not None:
                 per_label[label] += 1
     finally:
         for file in files.values():

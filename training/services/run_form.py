@@ -31,7 +31,7 @@ PRESETS = [
 ]
 
 # Form field → setting of the same name; those left empty keep the engine's default.
-NUMBERS: dict[str, tuple[type[forms.IntegerField], Any, Any]] = {
+NUMBERS: dict[str, tuple[Any, Any, Any]] = {
     "num_train_epochs": (forms.FloatField, gettext_lazy("训练轮数"), ""),
     "max_steps": (forms.IntegerField, gettext_lazy("最多步数"), gettext_lazy("-1 表示按轮数")),
     "learning_rate": (forms.FloatField, gettext_lazy("编码器学习率"), ""),

@@ -45,7 +45,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "alpha_rdrop": (0.0, 1000.0),
     "alpha_rgl": (0.0, 1000.0),
-    "freeze_layers": (0, 10_000),
+    "freeze_layers": (-1, 10_000),
     "warmup_ratio": (0.0, 1.0),
     "warmup_steps": (0, 10_000_000),
     "max_grad_norm": (0.0, 1e9),
@@ -68,7 +68,9 @@ class FewShotConfig:
     """Everything that decides a run besides its data, labels and backbone weights.
 
     Steps count optimiser updates. `max_steps` of -1 means `num_train_epochs` passes over the training texts.
-    `eval_steps` and `save_steps` of 0 mean never during training. Rates are per update. With `use_pool`,
+    `eval_steps` and `save_steps` of 0 mean never during training. Rates are per update. `freeze_layers` counts from
+    the bottom, embeddings included; -1 leaves two thirds of the layers frozen for label sentences and none for the
+    other methods. With `use_pool`,
     `ensemble_size` counts the teachers and `pool_texts` the texts that they label (1 and 0: as `distil` sets them,
     fewer where the time budget is short).
     """
@@ -110,7 +112,7 @@ class FewShotConfig:
     alpha_rgl: float = 0.5
     freeze_plm: bool = False
     freeze_dropout: bool = False
-    freeze_layers: int = 0
+    freeze_layers: int = -1
     lr_scheduler_type: str = "linear"
     warmup_ratio: float = 0.0
     warmup_steps: int = 0

@@ -64,7 +64,7 @@ def fewclue() -> Path:
 @pytest.fixture
 def bare_environment(tmp_path: Path) -> dict[str, str]:
     """The environment of a person who starts the program for the first time, with an empty data folder."""
-    ours = {*env.VARIABLES, "DJANGO_SETTINGS_MODULE", "WANXING_TEST_HOME"}
+    ours = {*env.VARIABLES, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "WANXING_TEST_HOME"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return {**inherited, "WANXING_HOME": str(tmp_path / "home")}
 

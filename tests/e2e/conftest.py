@@ -51,7 +51,13 @@ def _free_port() -> int:
 def start_house(home: Path, **environment: str) -> House:
     """Start the supervisor in an empty data folder and wait until the web server answers."""
     port = _free_port()
-    hidden = {"DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "PPNLP_HOME"}
+    hidden = {
+        "DJANGO_SETTINGS_MODULE",
+        "DJANGO_ALLOW_ASYNC_UNSAFE",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "PPNLP_HOME",
+    }
     inherited = {name: value for name, value in os.environ.items() if name not in hidden}
     with open(home / "up.out", "wb") as output:
         process = subprocess.Popen(

@@ -16,9 +16,8 @@ from training.fewshot.errors import ConfigError
 from training.services import backbones, devices
 
 DEFAULTS = FewShotConfig()
-AUTO = [("auto", gettext_lazy("自动（比较几种方法，取最好的）"))] if DEFAULTS.method == "auto" else []
 METHODS = [
-    *AUTO,
+    ("auto", gettext_lazy("自动（比较几种方法，取最好的）")),
     ("label_sentence", gettext_lazy("标签句（与每个标签的句子比较，标得少时最稳）")),
     ("prompt", gettext_lazy("提示填空（由标签词回答）")),
     ("finetune", gettext_lazy("普通微调（不用提示，标得多时可选）")),

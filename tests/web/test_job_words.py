@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def test_the_page_shows_the_words_and_folds_the_technical_text(language: str) ->
     client = Client()
     client.force_login(project.created_by)
     client.cookies["django_language"] = language
-    page = client.get(reverse("job_status", args=[project.pk, job.pk])).content.decode()
+    page = html.unescape(client.get(reverse("job_status", args=[project.pk, job.pk])).content.decode())
     with translation.override(language):
         message, hint = error_words(job.error_code, "", "")
         assert str(message) in page

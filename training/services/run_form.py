@@ -49,7 +49,11 @@ NUMBERS: dict[str, tuple[Any, Any, Any]] = {
         gettext_lazy("每多少步评估一次"),
         gettext_lazy("留空：全程大约八次；0：只在最后"),
     ),
-    "freeze_layers": (forms.IntegerField, gettext_lazy("冻结前几层"), ""),
+    "freeze_layers": (
+        forms.IntegerField,
+        gettext_lazy("冻结前几层"),
+        gettext_lazy("-1：标签句冻结下面三分之二，其他方法不冻结"),
+    ),
     "early_stopping_patience": (
         forms.IntegerField,
         gettext_lazy("早停：几次评估没有进步就停"),

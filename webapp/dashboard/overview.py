@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from labeling.models import Example, Job, Label, Membership, Project
 from labeling.models.texts import Split, Status
@@ -174,7 +174,7 @@ def _texts(standing: Standing, abilities: frozenset[str]) -> dict[str, tuple[str
     numbers = {"texts": standing.texts, "labelled": standing.labelled, "open": standing.open}
     return {
         "texts": (
-            _("文本"),
+            pgettext("page", "文本"),
             ngettext("共 %(n)d 条文本。", "共 %(n)d 条文本。", standing.texts) % {"n": standing.texts}
             if standing.texts
             else _("带来一份文件：txt、tsv、csv、xlsx、json 或 jsonl。"),

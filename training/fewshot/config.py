@@ -60,6 +60,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "cross_validation_folds": (2, 20),
     "ensemble_size": (1, 32),
     "pool_texts": (0, 1_000_000),
+    "start_share": (0.0, 1.0),
 }
 
 
@@ -72,7 +73,8 @@ class FewShotConfig:
     the bottom, embeddings included; -1 leaves two thirds of the layers frozen for label sentences and none for the
     other methods. With `use_pool`,
     `ensemble_size` counts the teachers and `pool_texts` the texts that they label (1 and 0: as `distil` sets them,
-    fewer where the time budget is short).
+    fewer where the time budget is short). `start_share`: that share of the weights before training is kept in the
+    weights after it (WiSE-FT, arXiv 2109.01903).
     """
 
     method: str = "label_sentence"
@@ -129,6 +131,7 @@ class FewShotConfig:
     cross_validation_folds: int = 4
     ensemble_size: int = 1
     pool_texts: int = 0
+    start_share: float = 0.0
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -202,7 +205,7 @@ class FewShotConfig:
         return cls.from_json(values)
 
 
-# What a preset sets; anything said beside it wins. Chosen on train + dev of two tasks, see docs/fewshot.md.
+# What a preset sets; anything said beside it wins.
 PRESETS: dict[str | None, dict] = {
     None: {},
     "quick": {"time_budget_seconds": 180.0},

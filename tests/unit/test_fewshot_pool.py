@@ -139,10 +139,35 @@ def test_a_student_learns_from_the_pool(backbone, method):
     assert steps[-1] == fitted.notes["steps"]
 
 
+def test_a_pool_that_misleads_is_given_up(backbone, monkeypatch):
+    """Teachers whose answers are turned round: what they teach is wrong, and dev shows it."""
+    turned = lambda answers: np.roll(np.mean(np.stack(answers), axis=0), 1, axis=1)  # noqa: E731
+    monkeypatch.setattr(pool, "taught", turned)
+    events: list[dict] = []
+    fitted = model.fit(settings(), with_pool(120), None, events.append, backbone=backbone)
+    noted = fitted.notes["pool"]
+    assert noted["dev_accuracy"] < min(noted["teachers_dev_accuracy"])
+    assert "pool_did_not_help" in [event.get("code") for event in events]
+    assert fitted.evaluate(with_pool(60).test)["accuracy"] > 0.6
+
+
 def test_one_seed_gives_one_student(backbone):
     first, second = (model.fit(settings(), with_pool(80), backbone=backbone) for _ in range(2))
     texts = tiny.texts(10, 4)[0]
     assert np.array_equal(first.predict_logits(texts), second.predict_logits(texts))
+
+
+def test_start_share_keeps_that_share_of_the_starting_weights(backbone):
+    data = with_pool(60)
+    start, blend, end = (
+        model.fit(settings(use_pool=False, **changes), data, backbone=backbone).network.arrays()
+        for changes in ({"method": "zero_shot"}, {"start_share": 0.3}, {})
+    )
+    moved = 0.0
+    for name, value in end.items():
+        assert np.allclose(blend[name], 0.3 * start[name] + 0.7 * value, atol=1e-5), name
+        moved = max(moved, float(np.abs(value - start[name]).max()))
+    assert moved > 1e-3
 
 
 def test_a_multi_label_student(backbone):

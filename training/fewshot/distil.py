@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.fewshot import checkpoint, pool
+from training.fewshot import checkpoint, evaluation, pool
 from training.fewshot.data import warning
 from training.fewshot.errors import Cancelled
 from training.fewshot.loop import total_steps
@@ -53,7 +53,7 @@ def fit_with_pool(bench, make: Callable):
     wanted = pool.Plan(
         config.ensemble_size if config.ensemble_size > 1 else TEACHERS, len(texts), POOL_PASSES
     )
-    probabilities, plan = _teach(bench, make, texts, wanted)
+    probabilities, on_dev, plan = _teach(bench, make, texts, wanted)
     if not plan.pool_texts:
         bench.warn(
             warning("no_time_for_pool", "the time budget leaves no room for the pool: trained without it")
@@ -92,14 +92,44 @@ def fit_with_pool(bench, make: Callable):
     )
     model = make(student)
     model.config = config
+    if not _learnt(bench, model, on_dev):
+        bench.warn(
+            warning(
+                "pool_did_not_help",
+                "on dev the model that learnt from the pool is worse than its teachers: trained without the pool",
+            )
+        )
+        return make(bench)
     return model
+
+
+def _learnt(bench, model, on_dev: list[np.ndarray]) -> bool:
+    """False when the student is worse on dev than the teachers and the two can be told apart; notes both.
+
+    One teacher stands for all, the one of median accuracy: a model without the pool would be one of them.
+    """
+    dev = bench.dev
+    if bench.multi_label or len(dev) < 20:
+        return True
+    own = model.predict_proba(dev.texts, should_stop=bench.should_stop).argmax(axis=1) == dev.labels
+    teachers = sorted(
+        (proba.argmax(axis=1) == dev.labels for proba in on_dev), key=lambda right: right.mean()
+    )
+    teacher = teachers[len(teachers) // 2]
+    bench.notes["pool"] |= {
+        "teachers_dev_accuracy": [round(float(right.mean()), 4) for right in teachers],
+        "dev_accuracy": round(float(own.mean()), 4),
+    }
+    return own.mean() >= teacher.mean() or not evaluation.compare(own, teacher)["tell_apart"]
 
 
 def _teach(
     bench, make: Callable, texts: tuple[str, ...], wanted: pool.Plan
-) -> tuple[list[np.ndarray], pool.Plan]:
-    """What each teacher says of the pool texts that the plan keeps: arrays [n, labels], calibrated on dev."""
-    config, plan, found = bench.config, wanted, []
+) -> tuple[list[np.ndarray], list[np.ndarray], pool.Plan]:
+    """What each teacher says of the pool texts that the plan keeps and of dev: arrays [n, labels], calibrated."""
+    config, plan = bench.config, wanted
+    found: list[np.ndarray] = []
+    on_dev: list[np.ndarray] = []
     began = time.monotonic()
     for number in range(wanted.teachers):
         if number >= plan.teachers:
@@ -117,8 +147,9 @@ def _teach(
         kept = answers.read()
         if kept is not None:
             # A resumed run keeps the plan that it made by the clock the first time.
-            proba, plan = kept
+            proba, dev, plan = kept
             found.append(proba)
+            on_dev.append(dev)
             continue
         emit = _as_part(bench.emit, number, plan.teachers)
         started = time.monotonic()
@@ -146,18 +177,20 @@ def _teach(
                 rows_per_text=len(teacher.encoding["views"]),
             )
             if not plan.pool_texts:
-                return [], plan
+                return [], [], plan
         proba = teacher.predict_proba(
             texts[: plan.pool_texts],
             on_event=_as_part(bench.emit, number, plan.teachers, "pool"),
             should_stop=bench.should_stop,
         )
-        answers.write(proba, plan)
+        dev = teacher.predict_proba(bench.dev.texts)
+        answers.write(proba, dev, plan)
         found.append(proba)
+        on_dev.append(dev)
         del teacher
         gc.collect()
     bench.seconds["teach"] = time.monotonic() - began
-    return found, plan
+    return found, on_dev, plan
 
 
 class _Answers:
@@ -175,6 +208,7 @@ class _Answers:
         ):
             settings.pop(name)
         train = bench.train
+        self.n_dev = len(bench.dev)
         self.name = checkpoint.fingerprint(
             settings,
             bench.backbone.hash,
@@ -185,25 +219,26 @@ class _Answers:
             list(texts[: pool.MIN_POOL_TEXTS]),
         )[:24]
 
-    def read(self) -> tuple[np.ndarray, pool.Plan] | None:
-        """float32 [n, labels] and the plan they belong to; None where there are none, or not whole ones."""
+    def read(self) -> tuple[np.ndarray, np.ndarray, pool.Plan] | None:
+        """float32 [n, labels] of the pool and of dev, and their plan; None where there are none, or not whole ones."""
         if self.folder is None:
             return None
         try:
             described = json.loads((self.folder / f"{self.name}.json").read_text(encoding="utf-8"))
             found = np.load(self.folder / f"{self.name}.npy", allow_pickle=False)
             plan = pool.Plan(**described["plan"])
+            first, rest = found[: plan.pool_texts], found[plan.pool_texts :]
         except (OSError, ValueError, EOFError, KeyError, TypeError):
             return None
-        return (found, plan) if found.ndim == 2 and len(found) == plan.pool_texts else None
+        return (first, rest, plan) if len(rest) == self.n_dev else None
 
-    def write(self, answers: np.ndarray, plan: pool.Plan) -> None:
+    def write(self, answers: np.ndarray, dev: np.ndarray, plan: pool.Plan) -> None:
         """The array first, then the line that vouches for it."""
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, put in (
-            (f"{self.name}.npy", lambda path: np.save(path, answers)),
+            (f"{self.name}.npy", lambda path: np.save(path, np.concatenate([answers, dev]))),
             (
                 f"{self.name}.json",
                 lambda path: path.write_text(json.dumps({"plan": dataclasses.asdict(plan)})),

@@ -362,6 +362,8 @@ def _train(bench: Bench, model: FittedModel) -> None:
         found = evaluation.evaluate(probabilities(logits, {}, bench.multi_label), bench.dev.labels, names)
         return {name: found[name] for name in ("accuracy", "macro_f1", "loss")}
 
+    # Before the loop cuts the vocabulary to what the rows use.
+    start = model.network.arrays() if config.start_share else {}
     bench.stage("train")
     began = time.monotonic()
     loop = Loop(
@@ -380,11 +382,20 @@ def _train(bench: Bench, model: FittedModel) -> None:
         should_stop=bench.should_stop,
     )
     loop.run()
+    if start:
+        mix_with_start(model.network, start, config.start_share)
     bench.seconds["train"] = time.monotonic() - began
     bench.notes["steps"] = loop.step
     if loop.best is not None:
         bench.notes["best"] = {"score": loop.best[0], "step": loop.best[1]}
     model.history = loop.history
+
+
+def mix_with_start(network: TextNetwork, start: dict[str, np.ndarray], share: float) -> None:
+    """Weights half way back: `share` of `start` and the rest of what was learnt (WiSE-FT, arXiv 2109.01903)."""
+    for name, parameter in network.named_parameters():
+        if name in start:
+            parameter.set_value(share * start[name] + (1.0 - share) * parameter.numpy())
 
 
 def run_fingerprint(config: FewShotConfig, bench: Bench, model: FittedModel) -> str:

@@ -54,7 +54,9 @@ def sparkline(values: list[float]) -> SafeString:
     if len(values) < 2:
         return SafeString("")
     low, high = min(values), max(values)
-    span = (high - low) or 1.0
+    if high == low:
+        low, high = low - 0.5, high + 0.5
+    span = high - low
     points = " ".join(
         f"{index * 96 / (len(values) - 1) + 2:.1f},{22 - (value - low) / span * 20:.1f}"
         for index, value in enumerate(values)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 STAGES: dict[str, Any] = {
     "read": _("读取文件"),
@@ -158,6 +158,24 @@ ERRORS: dict[str, tuple[Any, Any]] = {
 }
 
 
+# What the engine put right by itself, by code; the values stand in the warning's `detail`.
+WARNINGS: dict[str, Any] = {
+    "label_misprint": _("label.txt 第 %(line)s 行写法不标准，已按 == 读取。"),
+    "no_label_file": _("没有 label.txt，标签取自 train.txt。"),
+    "class_missing_in_dev": _("验证集里没有这些标签的文本：%(labels)s。"),
+    "train_text_in_test": _("有 %(n)s 条文本同时在训练集和测试集里，测试成绩会偏高。"),
+    "shorter_rows": _("底座模型读不了设置的那么长，已改用它的最大长度。"),
+    "smaller_batch": _(
+        "内存放不下一批 %(asked)s 条文本：每次算 %(batch_size)s 条，攒够 %(accumulation)s 批再更新，结果相当。"
+    ),
+    "checkpoint_damaged": _("有一个检查点坏了，已改用更早的。"),
+    "pool_too_small": _("可用的未标注文本只有 %(n)s 条，太少，这次没有用上。"),
+    "no_time_for_pool": _("时间预算不够用上未标注的文本，这次没有用。"),
+    "pool_did_not_help": _("用上未标注的文本后，验证集上的成绩更差，所以没有用。"),
+    "artifact_refused": _("有一个导出包核对没有通过，没有放行。"),
+}
+
+
 def stage_words(stage: str) -> Any:
     """The stage for people; the bare code where there is no word for it."""
     return STAGES.get(stage, stage)
@@ -166,3 +184,21 @@ def stage_words(stage: str) -> Any:
 def error_words(code: str, message: str, hint: str) -> tuple[Any, Any]:
     """(message, hint) for people by `code`; what the job itself said where the code is not known."""
     return ERRORS.get(code, (message, hint))
+
+
+def warning_words(warning: Any) -> str:
+    """A warning event for people, by its code; its own message where the code is not known."""
+    if not isinstance(warning, dict):
+        return str(warning)
+    words = WARNINGS.get(warning.get("code", ""))
+    message = str(warning.get("message") or warning.get("code") or "")
+    if words is None:
+        return message
+    values = {
+        name: gettext("、").join(map(str, value)) if isinstance(value, list | tuple) else value
+        for name, value in (warning.get("detail") or {}).items()
+    }
+    try:
+        return str(words) % values
+    except KeyError:
+        return message

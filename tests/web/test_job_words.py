@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from labeling.files import FileRefused
-from labeling.job_words import ERRORS, STAGES, error_words
+from labeling.job_words import ERRORS, STAGES, WARNINGS, error_words, warning_words
 from labeling.models.jobs import JobKind, JobStatus
 from tests import factories
 
@@ -88,6 +88,45 @@ def stage_names() -> set[str]:
                 defaults |= dict(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
                 names |= {getattr(d, "value", None) for a, d in defaults.items() if a.arg == "stage"}
     return {name for name in names if isinstance(name, str) and name}
+
+
+def warning_codes() -> set[str]:
+    """Codes of `warning("x", …)` and of `{"type": "warning", "code": "x"}`."""
+    found = set()
+    for _path, tree in trees("training/fewshot"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "warning":
+                found.add(ast.literal_eval(node.args[0]))
+            elif isinstance(node, ast.Dict):
+                held = {
+                    key.value: value.value
+                    for key, value in zip(node.keys, node.values, strict=True)
+                    if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
+                }
+                if held.get("type") == "warning" and "code" in held:
+                    found.add(held["code"])
+    return found
+
+
+def test_every_warning_has_words() -> None:
+    assert "train_text_in_test" in warning_codes()
+    assert warning_codes() == WARNINGS.keys()
+
+
+def test_a_warning_carries_its_values() -> None:
+    event = {
+        "type": "warning",
+        "code": "class_missing_in_dev",
+        "message": "dev has…",
+        "detail": {"labels": ["A", "B"]},
+    }
+    with translation.override("zh-hans"):
+        assert warning_words(event) == "验证集里没有这些标签的文本：A、B。"
+    with translation.override("en"):
+        assert warning_words(event).endswith("A, B.")
+    assert warning_words({**event, "detail": {}}) == "dev has…"
+    assert warning_words({"code": "new_one", "message": "what it says"}) == "what it says"
+    assert warning_words("an old line") == "an old line"
 
 
 def test_every_code_has_words() -> None:

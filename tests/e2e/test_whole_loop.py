@@ -96,9 +96,12 @@ def test_3_label_ten_more_by_keyboard(page: Page) -> None:
     last = page.locator("#text").inner_text()
     page.keyboard.press("Backspace")
     expect(page.locator("#text")).not_to_have_text(last)
+    undone = page.locator("#text").inner_text()
     page.keyboard.press("5")
+    expect(page.locator("#text")).not_to_have_text(undone)
     expect(page.locator("#save-state")).to_contain_text("已保存")
     page.reload()
+    expect(page.locator("#done")).to_have_text("2500")
     nav(page, "概览")
     expect(page.get_by_text("2500").first).to_be_visible()
 

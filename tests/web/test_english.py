@@ -70,7 +70,7 @@ def sources() -> Iterator[tuple[Key, str]]:
                     if at is not None and len(node.args) > at:
                         words = [getattr(argument, "value", None) for argument in node.args[: at + 1]]
                         if all(isinstance(word, str) for word in words):
-                            yield ((words[0] if at else ""), str(words[at])), str(path.relative_to(ROOT))
+                            yield (str(words[0]) if at else "", str(words[at])), str(path.relative_to(ROOT))
     for path in sorted((ROOT / "templates").rglob("*.html")):
         for match in TEMPLATE_CALL.finditer(templatize(path.read_text(encoding="utf-8"))):
             first, second = (ast.literal_eval(found) if found else "" for found in match.groups()[1:])

@@ -51,7 +51,9 @@ def keyword_codes() -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         for keyword in node.keywords
-        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
+        if keyword.arg == "code"
+        and isinstance(keyword.value, ast.Constant)
+        and isinstance(keyword.value.value, str)
     }
 
 
@@ -65,6 +67,7 @@ def import_codes() -> set[str]:
         and isinstance(node.func, ast.Name)
         and node.func.id == "ImportRefused"
         and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
     } - {"taken"}
 
 
@@ -85,7 +88,9 @@ def stage_names() -> set[str]:
             elif isinstance(node, ast.FunctionDef):
                 arguments = [*node.args.posonlyargs, *node.args.args]
                 defaults = dict(zip(reversed(arguments), reversed(node.args.defaults), strict=False))
-                defaults |= dict(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+                defaults |= {
+                    a: d for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if d
+                }
                 names |= {getattr(d, "value", None) for a, d in defaults.items() if a.arg == "stage"}
     return {name for name in names if isinstance(name, str) and name}
 

@@ -145,9 +145,7 @@ class TestSweep:
     ) -> None:
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
-        job = make_job(
-            make_project(), status=JobStatus.RUNNING, worker=f"{socket.gethostname()}:{dead.pid}"
-        )
+        job = make_job(make_project(), status=JobStatus.RUNNING, worker=f"{socket.gethostname()}:{dead.pid}")
         mine = make_job(
             make_project(), status=JobStatus.RUNNING, worker=f"{socket.gethostname()}:{os.getpid()}"
         )

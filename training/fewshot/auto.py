@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from training.fewshot.backbones import Backbone
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split, class_counts, empty_split
 from training.fewshot.errors import BackboneError, TemplateError, UnsupportedMethod, VerbalizerError
+
+if TYPE_CHECKING:
+    from training.fewshot.model import FittedModel
 
 Listener = Callable[[dict], None]
 
@@ -30,7 +34,7 @@ class Trial:
     """What is known of one candidate: `right[i]` whether held-out text i was answered rightly, and its log loss."""
 
     method: str
-    model: object
+    model: FittedModel
     right: np.ndarray
     loss: float
     seconds: float
@@ -45,12 +49,12 @@ def fit_auto(
     data: FewShotData,
     backbone: Backbone,
     *,
-    fit: Callable,
+    fit: Callable[..., FittedModel],
     checkpoint_dir: str | Path | None,
     on_event: Listener,
     should_stop: Callable[[], bool],
     whole_checkpoints: bool = False,
-):
+) -> FittedModel:
     """The FittedModel of the method with the best held-out accuracy; `notes["auto"]` tells all that was tried.
 
     Each candidate learns from train and answers dev; when the two best cannot be told apart and time is left, both

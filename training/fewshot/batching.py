@@ -14,12 +14,12 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int
     """Index arrays that cover 0 … n−1 once, in an order that depends on (seed, epoch) alone."""
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
-    lengths = np.asarray(lengths)
+    sizes = np.asarray(lengths)
     window = batch_size * WINDOW_BATCHES
     batches = []
     for start in range(0, len(order), window):
         chunk = order[start : start + window]
-        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        chunk = chunk[np.argsort(sizes[chunk], kind="stable")]
         batches += [chunk[at : at + batch_size] for at in range(0, len(chunk), batch_size)]
     return [batches[at] for at in random.permutation(len(batches))]
 

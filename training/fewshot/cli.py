@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from training.fewshot.config import SHIPPED_BACKBONE, FewShotConfig
 from training.fewshot.errors import EngineError, MissingData
@@ -125,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m training.fewshot.cli", description=__doc__, argument_default=argparse.SUPPRESS
     )
 
-    def add(name: str, help: str, default: object = None, **options: object) -> None:
+    def add(name: str, help: str, default: object = None, **options: Any) -> None:
         names = [name, ALIASES[name]] if name in ALIASES else [name]
         shown = "" if default is None and "choices" not in options else f" (default {default})"
         made.add_argument(*names, help=f"{help}{shown}".replace("%", "%%"), **options)

@@ -7,6 +7,7 @@ import json
 import types
 import typing
 from pathlib import Path
+from typing import Any
 
 from training.fewshot.errors import ConfigError
 
@@ -165,7 +166,7 @@ class FewShotConfig:
         if self.use_rdrop and self.use_rgl:
             raise ConfigError("use_rdrop and use_rgl cannot be combined", setting="use_rgl")
 
-    def replace(self, **changes: object) -> FewShotConfig:
+    def replace(self, **changes: Any) -> FewShotConfig:
         """A copy with some settings changed, checked like any other."""
         known = {field.name for field in dataclasses.fields(self)}
         for name in changes:
@@ -235,7 +236,7 @@ def _matches(value: object, hint: object) -> bool:
         return isinstance(value, float) and value == value and abs(value) != float("inf")
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
+    return isinstance(hint, type) and isinstance(value, hint)
 
 
 def _type_name(hint: object) -> str:

@@ -314,6 +314,7 @@ def _read_pairs(folder: Path, name: str) -> tuple[list[str], list] | None:
 
 def _json_lines(path: Path) -> Iterable[dict]:
     lines = _lines(path)
+    rows: Iterable[tuple[int, object]]
     whole = "\n".join(lines).strip()
     if whole.startswith("["):
         try:
@@ -352,11 +353,11 @@ def _known(given: object, names: Sequence[str], task: str) -> bool:
     if task == "single":
         return given in names
     parts = given.split(",") if isinstance(given, str) else given
-    return all(part.strip() in names for part in parts)
+    return isinstance(parts, list) and all(isinstance(part, str) and part.strip() in names for part in parts)
 
 
 def _joined(given: object) -> str:
-    return given if isinstance(given, str) else ",".join(given)
+    return ",".join(str(part) for part in given) if isinstance(given, list) else str(given)
 
 
 def _names_in(pairs: tuple[list[str], list], task: str) -> list[str]:

@@ -90,13 +90,11 @@ def bootstrap_interval(
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean and Student's t interval over independent runs (seeds): (mean, low, high)."""
-    values = np.asarray(values, dtype=np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
+    runs = np.asarray(values, dtype=np.float64)
+    mean = float(runs.mean())
+    if len(runs) < 2:
         return mean, float("-inf"), float("inf")
-    half = (
-        _student_quantile(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    )
+    half = _student_quantile(0.5 + confidence / 2, len(runs) - 1) * runs.std(ddof=1) / math.sqrt(len(runs))
     return mean, float(mean - half), float(mean + half)
 
 
@@ -248,16 +246,14 @@ def learning_curve(
 
 
 def _fit_power_law(sizes: np.ndarray, means: np.ndarray):
-    best = None
+    fits: list[tuple[float, np.ndarray, float]] = []
     for exponent in np.linspace(0.1, 1.5, 29):
         basis = np.stack([np.ones_like(sizes), -(sizes**-exponent)], axis=1)
         weights, *_ = np.linalg.lstsq(basis, means, rcond=None)
         weights[1] = max(weights[1], 0.0)
         weights[0] = (means + weights[1] * sizes**-exponent).mean()
-        error = ((basis @ weights - means) ** 2).sum()
-        if best is None or error < best[0]:
-            best = (error, weights, exponent)
-    _, weights, exponent = best
+        fits.append((((basis @ weights - means) ** 2).sum(), weights, exponent))
+    _, weights, exponent = min(fits, key=lambda fit: fit[0])
     return lambda n: float(min(1.0, weights[0] - weights[1] * n**-exponent))
 
 

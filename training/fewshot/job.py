@@ -152,6 +152,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     texts = [*data.train.texts, *data.dev.texts, *data.test.texts]
     from training.fewshot.encoding import count_truncated
 
+    total_seconds = round(time.monotonic() - began, 3)
     result = {
         "evaluations": evaluations,
         "chosen": {
@@ -161,7 +162,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
         },
         "seconds": {
             **{k: round(v, 3) for k, v in seconds.items()},
-            "total": round(time.monotonic() - began, 3),
+            "total": total_seconds,
         },
         "versions": models.versions(),
         "machine": machine(),
@@ -175,7 +176,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
         name: {key: found[key] for key in ("n", "accuracy", "macro_f1")}
         for name, found in evaluations.items()
     }
-    emit({"type": "done", "evaluations": summary, "seconds": result["seconds"]["total"]})
+    emit({"type": "done", "evaluations": summary, "seconds": total_seconds})
 
 
 def with_checkpoints(config, n_texts: int):

@@ -7,20 +7,19 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import paddle
 from paddle import nn
 
-from training.fewshot import checkpoint as checkpoints
-from training.fewshot import losses
+from training.fewshot import checkpoint, loop_state, losses
 from training.fewshot.batching import epoch_batches, eval_batches, pad_hidden
 from training.fewshot.config import FewShotConfig
 from training.fewshot.errors import Cancelled, TrainingDiverged
 from training.fewshot.networks import TextNetwork
 from training.fewshot.runner import TextEncoder
-
-Listener = Callable[[dict], None]
+from training.fewshot.used_words import UsedWords
 
 
 def total_steps(config: FewShotConfig, n_rows: int) -> int:
@@ -28,7 +27,8 @@ def total_steps(config: FewShotConfig, n_rows: int) -> int:
     if config.max_steps > 0:
         return config.max_steps
     batches = math.ceil(n_rows / config.train_batch_size)
-    return max(1, math.ceil(config.num_train_epochs * batches / config.gradient_accumulation_steps))
+    updates = config.num_train_epochs * batches / config.gradient_accumulation_steps
+    return max(1, math.ceil(updates))
 
 
 def schedule(config: FewShotConfig, total: int) -> Callable[[int], float]:
@@ -64,6 +64,10 @@ class Step(nn.Layer):
         return network.classify(features), features
 
 
+Listener = Callable[[dict], None]
+HALF_PRECISION: dict[str, Literal["float16", "bfloat16"]] = {"fp16": "float16", "bf16": "bfloat16"}
+
+
 class Loop:
     """Trains a network on encoded rows.
 
@@ -84,7 +88,7 @@ class Loop:
         multi_label: bool = False,
         class_weights: np.ndarray | None = None,
         evaluate: Callable[[], dict] | None = None,
-        checkpoint_dir: str | None = None,
+        checkpoint_dir: str | Path | None = None,
         run_id: str = "",
         on_event: Listener | None = None,
         should_stop: Callable[[], bool] | None = None,
@@ -146,10 +150,10 @@ class Loop:
                     loss=sum(running) / len(running), learning_rate=self._rate() * config.learning_rate
                 )
                 running = []
-            if self._due(config.eval_steps) and self.evaluate and not self._improves():
+            if self._due(config.eval_steps) and self.evaluate and not self._improves(self.evaluate):
                 break
             if self._due(config.save_steps) and self.checkpoint_dir:
-                self._save()
+                self._save(self.checkpoint_dir)
         self._finish()
 
     def _updates(self, done: int) -> Iterator[list[np.ndarray]]:
@@ -222,7 +226,10 @@ class Loop:
 
     def _arrays(self, chosen: np.ndarray) -> list[paddle.Tensor]:
         arrays = self.encoder.collate([self.rows[i] for i in chosen])
-        start = pad_hidden([self.cached[i] for i in chosen]) if self.first_layer else arrays["input_ids"]
+        if self.first_layer:
+            start = pad_hidden([self.cached[i] for i in chosen])
+        else:
+            start = self.words.padded(arrays["input_ids"], arrays["attention_mask"])
         masks = arrays.get("mask_positions")
         if masks is None:
             masks = np.zeros((len(chosen), 1), dtype=np.int64)
@@ -249,10 +256,11 @@ class Loop:
         # Frozen layers run once, without dropout; soft prompts below them would need their gradient.
         self.first_layer = frozen if network.soft is None else 0
         self.cached = cache_states(network, self.encoder, self.rows, frozen) if self.first_layer else []
-        self._cut_vocabulary()
+        self.words = UsedWords(network, self.rows, self.encoder.pad_id)
+        self.rows = self.words.rows
         heads = network.head_names()
         self.trained = {name: p for name, p in network.named_parameters() if not p.stop_gradient}
-        groups = []
+        groups: list[Any] = []
         for rate, decay, head in (
             (config.learning_rate, config.weight_decay, False),
             (config.ppt_learning_rate, config.ppt_weight_decay, True),
@@ -268,7 +276,7 @@ class Loop:
         # The base rate carries the schedule; each group's own rate multiplies it.
         self.optimizer = paddle.optimizer.AdamW(1.0, parameters=groups, grad_clip=clip)
         on_gpu = paddle.get_device().startswith("gpu")
-        self.autocast = {"fp16": "float16", "bf16": "bfloat16"}.get(config.precision) if on_gpu else None
+        self.autocast = HALF_PRECISION.get(config.precision) if on_gpu else None
         self.scaler = paddle.amp.GradScaler(enable=self.autocast == "float16")
         self.ema = {name: p.clone().detach() for name, p in self.trained.items()} if config.ema_decay else {}
         step = Step(network, self.first_layer)
@@ -278,35 +286,6 @@ class Loop:
                 spec[0] = paddle.static.InputSpec([None, None, int(network.words.shape[1])], "float32")
             step = paddle.jit.to_static(step, input_spec=spec, full_graph=True)
         self.forward = step
-
-    def _cut_vocabulary(self) -> None:
-        """Trains only the embedding rows that occur: without weight decay the others would not move anyway."""
-        words = self.network.words
-        self.whole_words = words
-        self.used = np.unique(
-            np.concatenate([row["input_ids"] for row in self.rows] + [[self.encoder.pad_id]])
-        )
-        vocabulary = int(words.shape[0])
-        n_soft = int(self.used.max()) + 1 - vocabulary
-        self.used = self.used[self.used < vocabulary]
-        place = np.zeros(vocabulary + max(n_soft, 0), dtype=np.int64)
-        place[self.used] = np.arange(len(self.used))
-        place[vocabulary:] = len(self.used) + np.arange(max(n_soft, 0))
-        self.rows = [{**row, "input_ids": place[np.asarray(row["input_ids"])]} for row in self.rows]
-        self.encoder = _PaddedBy(self.encoder, int(place[self.encoder.pad_id]))
-        self.network.replace_words(words.numpy()[self.used])
-
-    @contextlib.contextmanager
-    def _whole_vocabulary(self) -> Iterator[None]:
-        layer = self.network.ernie.embeddings.word_embeddings
-        cut = layer.weight
-        whole = self.whole_words.numpy()
-        whole[self.used] = cut.numpy()
-        self.network.replace_words(whole)
-        try:
-            yield
-        finally:
-            layer.weight = cut
 
     @contextlib.contextmanager
     def _disturbed_words(self) -> Iterator[None]:
@@ -341,12 +320,12 @@ class Loop:
         self.history.append(entry)
         self.emit(entry)
 
-    def _improves(self) -> bool:
+    def _improves(self, evaluate: Callable[[], dict]) -> bool:
         """Evaluates on dev; False when patience is at its end."""
         config = self.config
-        with self._averaged(), self._whole_vocabulary():
+        with self._averaged(), self.words.whole_table():
             self.network.eval()
-            found = self.evaluate()
+            found = evaluate()
         self._metric(**{f"dev_{name}": value for name, value in found.items()})
         score = (
             -found["loss"] if config.metric_for_best_model == "loss" else found[config.metric_for_best_model]
@@ -372,33 +351,27 @@ class Loop:
             for name, value in kept.items():
                 self.trained[name].set_value(value)
 
-    def _save(self) -> None:
-        arrays = {f"weight/{name}": p.numpy() for name, p in self.trained.items()}
-        arrays |= {f"average/{name}": value.numpy() for name, value in self.ema.items()}
-        arrays |= {f"best/{name}": value for name, value in (self.best_arrays or {}).items()}
-        moments = self.optimizer.state_dict()
-        for name, parameter in self.trained.items():
-            for key, value in moments.items():
-                if key.startswith(f"{parameter.name}_"):
-                    arrays[f"moment/{name}|{key.removeprefix(parameter.name)}"] = value.numpy()
+    def _save(self, folder: str | Path) -> None:
+        arrays = loop_state.to_arrays(self.trained, self.ema, self.best_arrays, self.optimizer)
         state = {"best": self.best, "since_best": self.since_best, "history": self.history}
-        checkpoints.write(
-            self.checkpoint_dir,
-            checkpoints.Checkpoint(self.step, arrays, state),
+        checkpoint.write(
+            folder,
+            checkpoint.Checkpoint(self.step, arrays, state),
             self.run_id,
             keep=self.config.save_total_limit,
-            also=self._save_model if self.save_model else None,
+            also=self._save_whole,
         )
         self.emit({"type": "checkpoint", "step": self.step})
 
-    def _save_model(self, folder: Path) -> None:
-        with self._averaged(), self._whole_vocabulary():
-            self.save_model(folder)
+    def _save_whole(self, folder: Path) -> None:
+        if self.save_model is not None:
+            with self._averaged(), self.words.whole_table():
+                self.save_model(folder)
 
     def _resume(self) -> None:
         if not self.checkpoint_dir:
             return
-        found, damaged = checkpoints.newest(self.checkpoint_dir, self.run_id)
+        found, damaged = checkpoint.newest(self.checkpoint_dir, self.run_id)
         for path in damaged:
             self.emit(
                 {
@@ -409,19 +382,7 @@ class Loop:
             )
         if found is None:
             return
-        moments = {}
-        for key, value in found.arrays.items():
-            kind, _, name = key.partition("/")
-            if kind == "weight":
-                self.trained[name].set_value(value)
-            elif kind == "average":
-                self.ema[name] = paddle.to_tensor(value)
-            elif kind == "best":
-                self.best_arrays = (self.best_arrays or {}) | {name: value}
-            else:
-                name, _, suffix = name.partition("|")
-                moments[self.trained[name].name + suffix] = paddle.to_tensor(value)
-        self.optimizer.set_state_dict(moments)
+        self.best_arrays = loop_state.put_back(found.arrays, self.trained, self.ema, self.optimizer)
         self.step = found.step
         best = found.state["best"]
         self.best = (best[0], best[1]) if best else None
@@ -430,28 +391,13 @@ class Loop:
         self.emit({"type": "stage", "stage": "resume", "step": self.step})
 
     def _finish(self) -> None:
-        for name, value in self.ema.items():
-            self.trained[name].set_value(value)
-        for name, value in (self.best_arrays or {}).items():
-            self.trained[name].set_value(value)
-        whole = self.whole_words.numpy()
-        whole[self.used] = self.network.words.numpy()
-        self.network.replace_words(whole)
+        for name, average in self.ema.items():
+            self.trained[name].set_value(average)
+        for name, best in (self.best_arrays or {}).items():
+            self.trained[name].set_value(best)
+        self.words.put_back()
         self.network.recompute = False
         self.network.eval()
-
-
-class _PaddedBy:
-    """The encoder's collate with another id for padding."""
-
-    def __init__(self, encoder: TextEncoder, pad_id: int) -> None:
-        self.encoder = encoder
-        self.pad_id = pad_id
-
-    def collate(self, rows: Sequence[dict]) -> dict[str, np.ndarray]:
-        arrays = self.encoder.collate(rows)
-        arrays["input_ids"] = np.where(arrays["attention_mask"] == 1, arrays["input_ids"], self.pad_id)
-        return arrays
 
 
 def cache_states(
@@ -459,12 +405,12 @@ def cache_states(
 ) -> list[np.ndarray]:
     """float32 [length, H] of each row after `layers` layers, in evaluation mode."""
     network.eval()
-    states: list[np.ndarray | None] = [None] * len(rows)
+    states: dict[int, np.ndarray] = {}
     with paddle.no_grad():
         for batch in eval_batches([len(row["input_ids"]) for row in rows], batch_size):
             arrays = {k: paddle.to_tensor(v) for k, v in encoder.collate([rows[i] for i in batch]).items()}
             hidden = network.embed(arrays["input_ids"], arrays["token_type_ids"], arrays["position_ids"])
-            hidden = network.run_layers(hidden, arrays["attention_mask"], 0, layers).numpy()
+            found = network.run_layers(hidden, arrays["attention_mask"], 0, layers).numpy()
             for place, index in enumerate(batch):
-                states[index] = hidden[place, : len(rows[index]["input_ids"])].copy()
-    return states
+                states[index] = found[place, : len(rows[index]["input_ids"])].copy()
+    return [states[index] for index in range(len(rows))]

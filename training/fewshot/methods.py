@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +34,9 @@ from training.fewshot.template import Template, parse
 from training.fewshot.templates import DEFAULT_TEMPLATE, candidates
 from training.fewshot.tokenization import load_tokenizer
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 Listener = Callable[[dict], None]
 
 
@@ -47,7 +51,7 @@ class Bench:
     should_stop: Callable[[], bool]
     checkpoint_dir: Path | None
     whole_checkpoints: bool = False
-    tokenizer: object = None
+    tokenizer: Tokenizer = dataclasses.field(init=False)
     notes: dict = dataclasses.field(default_factory=dict)
     seconds: dict = dataclasses.field(default_factory=dict)
     warnings: list[dict] = dataclasses.field(default_factory=list)
@@ -281,8 +285,8 @@ def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Templat
         for sentence in sentences
     ]
     vectors = _read(reader, bench, ids)
-    owners = np.array(owners)
-    return np.stack([vectors[owners == label].mean(axis=0) for label in range(bench.data.n_labels)])
+    owner = np.array(owners)
+    return np.stack([vectors[owner == label].mean(axis=0) for label in range(bench.data.n_labels)])
 
 
 def text_vectors(bench: Bench, reader: TextNetwork, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
@@ -447,7 +451,9 @@ def _calibrated(bench: Bench, model: FittedModel) -> FittedModel:
     return model
 
 
-def _model(bench: Bench, method: str, templates: Sequence[Template], plan, network) -> FittedModel:
+def _model(
+    bench: Bench, method: str, templates: Sequence[Template], plan: encoding.Plan, network: TextNetwork
+) -> FittedModel:
     backbone = bench.backbone
     return FittedModel(
         config=bench.config,

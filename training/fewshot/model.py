@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,11 @@ from training.fewshot.runner import TextEncoder, probabilities
 from training.fewshot.template import Template
 from training.fewshot.tokenization import load_tokenizer
 from training.fewshot.verbalizer import Label
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from training.fewshot.networks import TextNetwork
 
 Listener = Callable[[dict], None]
 MODEL_VERSION = 1
@@ -39,8 +45,8 @@ class FittedModel:
     labels: tuple[Label, ...]
     templates: tuple[Template, ...]
     encoding: dict
-    tokenizer: object
-    network: object
+    tokenizer: Tokenizer
+    network: TextNetwork
     backbone: dict
     calibration: dict
     tokenizer_file: Path
@@ -231,7 +237,8 @@ def choose_device(device: str) -> str:
     has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if device == "gpu" and not has_gpu:
         raise DeviceError("no GPU: this Paddle was built for the CPU, or no device is visible")
-    return paddle.set_device("gpu" if has_gpu and device != "cpu" else "cpu") and paddle.get_device()
+    paddle.set_device("gpu" if has_gpu and device != "cpu" else "cpu")
+    return paddle.get_device()
 
 
 def default_cache_dir() -> Path:

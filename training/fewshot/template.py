@@ -108,7 +108,7 @@ def parse(source: str, *, soft_encoder: str | None = None, hidden_size: int | No
         raise TemplateError(f"the template has {len(source)} characters, at most {MAX_TEMPLATE_CHARACTERS}")
     raw = _split(source)
     if all(isinstance(piece, str) for piece in raw):
-        sentence = "".join(raw).strip()
+        sentence = "".join(piece for piece in raw if isinstance(piece, str)).strip()
         if not sentence:
             raise TemplateError("the template is empty")
         kind = "soft" if soft_encoder else "hard"
@@ -252,16 +252,10 @@ def _dict_part(pairs: list[tuple[str, object]], at: int) -> Part:
     if kind not in KINDS:
         raise TemplateError(f"unknown kind of part {kind!r} at character {at}", at=at)
     attributes = {key: item for key, item in pairs if key in _ATTRIBUTES}
-    for key, types in (
-        ("length", int),
-        ("token_type", int),
-        ("position", int),
-        ("hidden_size", int),
-        ("soft_id", int),
-    ):
-        item = attributes.get(key)
-        if item is not None and (not isinstance(item, types) or isinstance(item, bool) or item < 0):
-            raise TemplateError(f"{key} at character {at} is not a number: {item!r}", at=at)
+    numbers = {
+        key: _number(key, attributes.get(key), at)
+        for key in ("length", "token_type", "position", "hidden_size", "soft_id")
+    }
     truncate = attributes.get("truncate", True)
     if not isinstance(truncate, bool):
         raise TemplateError(f"truncate at character {at} is neither True nor False: {truncate!r}", at=at)
@@ -276,19 +270,27 @@ def _dict_part(pairs: list[tuple[str, object]], at: int) -> Part:
                 f"unknown text {value!r} at character {at}; text_a and text_b are known", at=at
             )
         value = _TEXT_NAMES[value]
-    if kind == "soft" and not value and attributes.get("length") is None:
-        attributes["length"] = 1
+    if kind == "soft" and not value and numbers["length"] is None:
+        numbers["length"] = 1
     return Part(
         kind,
         value if isinstance(value, str) else "",
-        length=attributes.get("length"),
+        length=numbers["length"],
         truncate=truncate,
         encoder=encoder,
-        hidden_size=attributes.get("hidden_size"),
-        token_type=attributes.get("token_type", 0),
-        position=attributes.get("position"),
-        soft_id=attributes.get("soft_id"),
+        hidden_size=numbers["hidden_size"],
+        token_type=numbers["token_type"] or 0,
+        position=numbers["position"],
+        soft_id=numbers["soft_id"],
     )
+
+
+def _number(key: str, item: object, at: int) -> int | None:
+    if item is None:
+        return None
+    if not isinstance(item, int) or isinstance(item, bool) or item < 0:
+        raise TemplateError(f"{key} at character {at} is not a number: {item!r}", at=at)
+    return item
 
 
 def _read_pairs(inside: str, at: int) -> list[tuple[str, object]]:

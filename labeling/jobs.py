@@ -5,22 +5,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from redis.exceptions import RedisError
 
 from labeling.models.jobs import Job, JobEvent
 from labeling.models.projects import Project
+
+LOG = logging.getLogger(__name__)
 
 Enqueue = Callable[[int, str], None]
 _enqueue: Enqueue | None = None
 
 # Jobs that one person may start in an hour, by kind; a person at a page does not reach them.
 HOURLY_LIMITS = {"import": 60, "train": 30, "export": 60, "predict_file": 60, "predict_pool": 60}
+UPLOADS_AN_HOUR = 120
 
 
 class TooManyJobs(Exception):
@@ -59,3 +65,20 @@ def check_rate(*, user: Any, kind: str) -> None:
     limit = HOURLY_LIMITS[kind]
     if Job.objects.filter(created_by=user, kind=kind, created_at__gt=since).count() >= limit:
         raise TooManyJobs(_("一小时内最多启动 %(limit)d 次这类任务，请稍后再试。") % {"limit": limit})
+
+
+def check_upload_rate(*, user: Any) -> None:
+    """Count one more upload of `user`; raise TooManyJobs when an hour allows no more.
+
+    Counted in the cache, since a file that is looked at and dropped leaves no row."""
+    key = f"uploads:{user.pk}"
+    try:
+        cache.add(key, 0, 3600)
+        count = cache.incr(key)
+    except ValueError:  # the hour ended between the two lines
+        return
+    except (RedisError, OSError):
+        LOG.warning("uploads are not counted: the cache does not answer", exc_info=True)
+        return
+    if count > UPLOADS_AN_HOUR:
+        raise TooManyJobs(_("一小时内最多上传 %(limit)d 次，请稍后再试。") % {"limit": UPLOADS_AN_HOUR})

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods
 
 from labeling.files import Preview, Row
-from labeling.jobs import TooManyJobs
+from labeling.jobs import TooManyJobs, check_upload_rate
 from labeling.models import ImportBatch, Project
 from labeling.models.texts import Split
 from labeling.permissions import project_for
@@ -55,6 +55,7 @@ def import_new(request: HttpRequest, project_id: int) -> HttpResponse:
     if request.method == "GET":
         return render(request, "labeling/import_new.html", context)
     try:
+        check_upload_rate(user=request.user)
         stored = _store(project, request.FILES.getlist("files"))
         try:
             preview = uploads.peek_upload(upload=stored)

@@ -120,6 +120,15 @@ def test_one_person_cannot_flood_the_queue(sent: list[tuple[int, str]]) -> None:
     jobs.create_job(project=project, kind="export", queue="export", user=project.created_by)
 
 
+def test_one_person_cannot_flood_the_disk_with_uploads() -> None:
+    busy, other = make_user(), make_user()
+    for _ in range(jobs.UPLOADS_AN_HOUR):
+        jobs.check_upload_rate(user=busy)
+    with pytest.raises(jobs.TooManyJobs):
+        jobs.check_upload_rate(user=busy)
+    jobs.check_upload_rate(user=other)
+
+
 class TestSweep:
     def test_brings_back_a_job_whose_heart_stopped(self, sent: list[tuple[int, str]]) -> None:
         job = make_job(

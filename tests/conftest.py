@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 
 from tests import postgres
 from tests.bare_python import bare_python as bare_python
@@ -50,6 +51,12 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if ALLOWED_SKIP not in reason:
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} was skipped, and WANXING_REQUIRE_ALL is 1: {reason}"
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    """Leases and counts of one test are none of the next one's business: primary keys repeat."""
+    cache.clear()
 
 
 @pytest.fixture(scope="session")

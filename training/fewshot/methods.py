@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.fewshot import auto, checkpoint, distil, encoding, evaluation, linear, verbalizer
 from training.fewshot.backbones import Backbone
+from training.fewshot.bench import Bench, Listener
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, class_counts, warning
 from training.fewshot.errors import ConfigError, UnsupportedMethod
-from training.fewshot.forward import network_logits, run_rows
+from training.fewshot.forward import network_logits
 from training.fewshot.loop import Loop
 from training.fewshot.memory import guard
 from training.fewshot.model import FittedModel
@@ -25,77 +24,12 @@ from training.fewshot.networks import (
     PromptNetwork,
     TextNetwork,
     load_backbone,
-    mean_vector,
     rebuild,
 )
-from training.fewshot.pool import Lessons
 from training.fewshot.runner import TextEncoder, probabilities
+from training.fewshot.sentences import choose_templates, label_vectors, text_vectors, unit
 from training.fewshot.template import Template, parse
-from training.fewshot.templates import DEFAULT_TEMPLATE, candidates
-from training.fewshot.tokenization import load_tokenizer
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-Listener = Callable[[dict], None]
-
-
-@dataclasses.dataclass
-class Bench:
-    """What every method works with: settings, data, backbone and the way to speak."""
-
-    config: FewShotConfig
-    data: FewShotData
-    backbone: Backbone
-    emit: Listener
-    should_stop: Callable[[], bool]
-    checkpoint_dir: Path | None
-    whole_checkpoints: bool = False
-    tokenizer: Tokenizer = dataclasses.field(init=False)
-    notes: dict = dataclasses.field(default_factory=dict)
-    seconds: dict = dataclasses.field(default_factory=dict)
-    warnings: list[dict] = dataclasses.field(default_factory=list)
-    # What the loop trains on where that is not the training texts with their labels: a student's lessons.
-    lessons: Lessons | None = None
-    began: float = dataclasses.field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.tokenizer = load_tokenizer(self.backbone.path)
-        self.train = self.data.train.with_labels()
-        self.dev = self.data.dev.with_labels()
-
-    @property
-    def multi_label(self) -> bool:
-        return self.config.task != "single"
-
-    @property
-    def max_length(self) -> int:
-        return min(self.config.max_seq_length, int(self.backbone.config["max_position_embeddings"]))
-
-    @property
-    def prefix(self) -> str:
-        return sentence_prefix(self.backbone)
-
-    def stage(self, name: str) -> None:
-        self.emit({"type": "stage", "stage": name})
-
-    def warn(self, event: dict) -> None:
-        self.warnings.append(event)
-        self.emit(event)
-
-    def own_templates(self) -> list[Template]:
-        """The templates of the configuration, parsed; empty where it has none."""
-        written = [text for text in (self.config.template, *self.config.extra_templates) if text]
-        return [
-            parse(text, soft_encoder=self.config.soft_encoder, hidden_size=self.config.encoder_hidden_size)
-            for text in written
-        ]
-
-
-def sentence_prefix(backbone: Backbone) -> str:
-    """What a sentence encoder wants before a text ("query: " for the shipped one, see its model card)."""
-    known = backbone.config.get("sentence_prefix")
-    return known if known is not None else "query: " if backbone.name.startswith("wanxing-") else ""
+from training.fewshot.templates import DEFAULT_TEMPLATE
 
 
 def fit_method(
@@ -178,10 +112,10 @@ def fit_label_sentence(bench: Bench) -> FittedModel:
     ernie, _ = load_backbone(bench.backbone.path)
     reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
     encoder = TextEncoder(plan.encoding, bench.tokenizer)
-    templates = own or _choose_templates(bench, reader, encoder)
+    templates = own or choose_templates(bench, reader, encoder)
     vectors = label_vectors(bench, reader, templates)
     centre = vectors.mean(axis=0)
-    rows = _unit(vectors - centre)
+    rows = unit(vectors - centre)
     network = LabelSentenceNetwork(ernie, rows, np.zeros(len(rows)), centre, config.scale)
     model = _model(bench, "label_sentence", templates, plan, network)
     if config.method == "zero_shot":
@@ -264,7 +198,7 @@ def fit_probe(bench: Bench) -> FittedModel:
     centre = vectors.mean(axis=0)
     bench.stage("train")
     rows, bias, penalty = linear.fit_cross_validated(
-        config.scale * _unit(vectors - centre), bench.train.labels, bench.data.n_labels, seed=config.seed
+        config.scale * unit(vectors - centre), bench.train.labels, bench.data.n_labels, seed=config.seed
     )
     bench.notes["penalty"] = penalty
     network = LabelSentenceNetwork(ernie, rows, bias, centre, config.scale)
@@ -272,78 +206,9 @@ def fit_probe(bench: Bench) -> FittedModel:
     return _calibrated(bench, _model(bench, "probe", bench.own_templates(), plan, network))
 
 
-def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Template]) -> np.ndarray:
-    """[labels, H]: unit vectors of the label sentences, mean over a label's words and the templates."""
-    sentences, owners = [], []
-    for label, group in enumerate(bench.data.labels):
-        for word in group.words:
-            for template in templates:
-                sentences.append(template.statement(word))
-                owners.append(label)
-    ids = [
-        encoding.sentence_ids(bench.tokenizer, bench.prefix, sentence, bench.max_length)
-        for sentence in sentences
-    ]
-    vectors = _read(reader, bench, ids)
-    owner = np.array(owners)
-    return np.stack([vectors[owner == label].mean(axis=0) for label in range(bench.data.n_labels)])
-
-
-def text_vectors(bench: Bench, reader: TextNetwork, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
-    """[n, H]: unit mean vectors of texts."""
-    return _read_rows(reader, encoder, encoder.rows(texts), bench.config.eval_batch_size)
-
-
 def build_from_weights(described: dict, weights: dict[str, np.ndarray]) -> TextNetwork:
     """The network of a saved model."""
     return rebuild(described["network"], described["backbone"]["config"], weights)
-
-
-def _read(reader: TextNetwork, bench: Bench, ids: list[list[int]]) -> np.ndarray:
-    plan = encoding.plan_sentence(
-        bench.tokenizer, fields=("a",), prefix="", max_length=bench.max_length, multi_label=False
-    )
-    encoder = TextEncoder(plan.encoding, bench.tokenizer)
-    rows = [
-        {
-            "input_ids": row,
-            "token_type_ids": [0] * len(row),
-            "position_ids": list(range(len(row))),
-            "attention_mask": [1] * len(row),
-        }
-        for row in ids
-    ]
-    return _read_rows(reader, encoder, rows, bench.config.eval_batch_size)
-
-
-def _read_rows(reader: TextNetwork, encoder: TextEncoder, rows: list[dict], batch_size: int) -> np.ndarray:
-    def vectors(arrays):
-        hidden = reader.run_layers(reader.embed(*arrays[:3]), arrays[3])
-        return mean_vector(hidden, arrays[3])
-
-    return _unit(run_rows(vectors, reader, encoder, rows, batch_size))
-
-
-def _choose_templates(bench: Bench, reader: TextNetwork, encoder: TextEncoder) -> list[Template]:
-    """The library's template whose label sentences alone explain the training labels best."""
-    if bench.multi_label:
-        return [parse(DEFAULT_TEMPLATE)]
-    vectors = text_vectors(bench, reader, encoder, bench.train.texts)
-    texts = _unit(vectors - vectors.mean(axis=0))
-    scored = []
-    for written in candidates():
-        template = parse(written)
-        rows = label_vectors(bench, reader, [template])
-        logits = texts @ _unit(rows - rows.mean(axis=0)).T
-        temperature = evaluation.best_temperature(logits, bench.train.labels)
-        loss = evaluation.log_loss(evaluation.softmax(logits / temperature), bench.train.labels)
-        scored.append((loss, written, template))
-    scored.sort(key=lambda item: item[0])
-    bench.notes["template"] = {
-        "chosen_by": "zero-shot log loss on train",
-        "candidates": [{"template": written, "loss": round(loss, 4)} for loss, written, _ in scored],
-    }
-    return [scored[0][2]]
 
 
 def _train(bench: Bench, model: FittedModel) -> None:
@@ -483,7 +348,3 @@ def _fields(bench: Bench) -> tuple[str, ...]:
 
 def _masks(template: Template) -> int:
     return sum(part.length or 1 for part in template.parts if part.kind == "mask")
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

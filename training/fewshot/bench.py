@@ -1,0 +1,79 @@
+"""What every method works with."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.fewshot.backbones import Backbone
+from training.fewshot.config import FewShotConfig
+from training.fewshot.data import FewShotData
+from training.fewshot.pool import Lessons
+from training.fewshot.template import Template, parse
+from training.fewshot.tokenization import load_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Listener = Callable[[dict], None]
+
+
+@dataclasses.dataclass
+class Bench:
+    """What every method works with: settings, data, backbone and the way to speak."""
+
+    config: FewShotConfig
+    data: FewShotData
+    backbone: Backbone
+    emit: Listener
+    should_stop: Callable[[], bool]
+    checkpoint_dir: Path | None
+    whole_checkpoints: bool = False
+    tokenizer: Tokenizer = dataclasses.field(init=False)
+    notes: dict = dataclasses.field(default_factory=dict)
+    seconds: dict = dataclasses.field(default_factory=dict)
+    warnings: list[dict] = dataclasses.field(default_factory=list)
+    # What the loop trains on where that is not the training texts with their labels: a student's lessons.
+    lessons: Lessons | None = None
+    began: float = dataclasses.field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.tokenizer = load_tokenizer(self.backbone.path)
+        self.train = self.data.train.with_labels()
+        self.dev = self.data.dev.with_labels()
+
+    @property
+    def multi_label(self) -> bool:
+        return self.config.task != "single"
+
+    @property
+    def max_length(self) -> int:
+        return min(self.config.max_seq_length, int(self.backbone.config["max_position_embeddings"]))
+
+    @property
+    def prefix(self) -> str:
+        return sentence_prefix(self.backbone)
+
+    def stage(self, name: str) -> None:
+        self.emit({"type": "stage", "stage": name})
+
+    def warn(self, event: dict) -> None:
+        self.warnings.append(event)
+        self.emit(event)
+
+    def own_templates(self) -> list[Template]:
+        """The templates of the configuration, parsed; empty where it has none."""
+        written = [text for text in (self.config.template, *self.config.extra_templates) if text]
+        return [
+            parse(text, soft_encoder=self.config.soft_encoder, hidden_size=self.config.encoder_hidden_size)
+            for text in written
+        ]
+
+
+def sentence_prefix(backbone: Backbone) -> str:
+    """What a sentence encoder wants before a text ("query: " for the shipped one, see its model card)."""
+    known = backbone.config.get("sentence_prefix")
+    return known if known is not None else "query: " if backbone.name.startswith("wanxing-") else ""

@@ -1,0 +1,89 @@
+"""Sentences as vectors: texts, label sentences, and the template whose label sentences fit the texts best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from training.fewshot import encoding, evaluation
+from training.fewshot.bench import Bench
+from training.fewshot.forward import run_rows
+from training.fewshot.networks import TextNetwork, mean_vector
+from training.fewshot.runner import TextEncoder
+from training.fewshot.template import Template, parse
+from training.fewshot.templates import DEFAULT_TEMPLATE, candidates
+
+
+def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Template]) -> np.ndarray:
+    """[labels, H]: unit vectors of the label sentences, mean over a label's words and the templates."""
+    sentences, owners = [], []
+    for label, group in enumerate(bench.data.labels):
+        for word in group.words:
+            for template in templates:
+                sentences.append(template.statement(word))
+                owners.append(label)
+    ids = [
+        encoding.sentence_ids(bench.tokenizer, bench.prefix, sentence, bench.max_length)
+        for sentence in sentences
+    ]
+    vectors = _read(reader, bench, ids)
+    owner = np.array(owners)
+    return np.stack([vectors[owner == label].mean(axis=0) for label in range(bench.data.n_labels)])
+
+
+def text_vectors(bench: Bench, reader: TextNetwork, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
+    """[n, H]: unit mean vectors of texts."""
+    return _read_rows(reader, encoder, encoder.rows(texts), bench.config.eval_batch_size)
+
+
+def _read(reader: TextNetwork, bench: Bench, ids: list[list[int]]) -> np.ndarray:
+    plan = encoding.plan_sentence(
+        bench.tokenizer, fields=("a",), prefix="", max_length=bench.max_length, multi_label=False
+    )
+    encoder = TextEncoder(plan.encoding, bench.tokenizer)
+    rows = [
+        {
+            "input_ids": row,
+            "token_type_ids": [0] * len(row),
+            "position_ids": list(range(len(row))),
+            "attention_mask": [1] * len(row),
+        }
+        for row in ids
+    ]
+    return _read_rows(reader, encoder, rows, bench.config.eval_batch_size)
+
+
+def _read_rows(reader: TextNetwork, encoder: TextEncoder, rows: list[dict], batch_size: int) -> np.ndarray:
+    def vectors(arrays):
+        hidden = reader.run_layers(reader.embed(*arrays[:3]), arrays[3])
+        return mean_vector(hidden, arrays[3])
+
+    return unit(run_rows(vectors, reader, encoder, rows, batch_size))
+
+
+def choose_templates(bench: Bench, reader: TextNetwork, encoder: TextEncoder) -> list[Template]:
+    """The library's template whose label sentences alone explain the training labels best."""
+    if bench.multi_label:
+        return [parse(DEFAULT_TEMPLATE)]
+    vectors = text_vectors(bench, reader, encoder, bench.train.texts)
+    texts = unit(vectors - vectors.mean(axis=0))
+    scored = []
+    for written in candidates():
+        template = parse(written)
+        rows = label_vectors(bench, reader, [template])
+        logits = texts @ unit(rows - rows.mean(axis=0)).T
+        temperature = evaluation.best_temperature(logits, bench.train.labels)
+        loss = evaluation.log_loss(evaluation.softmax(logits / temperature), bench.train.labels)
+        scored.append((loss, written, template))
+    scored.sort(key=lambda item: item[0])
+    bench.notes["template"] = {
+        "chosen_by": "zero-shot log loss on train",
+        "candidates": [{"template": written, "loss": round(loss, 4)} for loss, written, _ in scored],
+    }
+    return [scored[0][2]]
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """`vectors` [..., H] at length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -272,7 +272,7 @@ def test_accumulated_gradients_equal_the_large_batch(backbone):
 
 
 def test_frozen_layers_stay_and_cached_states_are_the_networks_own(backbone):
-    from training.fewshot.loop import cache_states
+    from training.fewshot.forward import cache_states
 
     fitted = fit(backbone, freeze_layers=1, method="finetune")
     start = fit(backbone, method="finetune", learning_rate=0.0, ppt_learning_rate=0.0, max_steps=1)

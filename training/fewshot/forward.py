@@ -10,11 +10,12 @@ import paddle
 
 from training.fewshot.batching import eval_batches
 from training.fewshot.errors import Cancelled
+from training.fewshot.networks import TextNetwork
 from training.fewshot.runner import TextEncoder
 
 
 def network_logits(
-    network,
+    network: TextNetwork,
     encoder: TextEncoder,
     texts: Sequence[str],
     *,
@@ -34,7 +35,9 @@ def network_logits(
     return outputs.reshape(len(texts), n_views, -1).mean(axis=1)
 
 
-def network_features(network, encoder: TextEncoder, rows: Sequence[dict], batch_size: int = 64) -> np.ndarray:
+def network_features(
+    network: TextNetwork, encoder: TextEncoder, rows: Sequence[dict], batch_size: int = 64
+) -> np.ndarray:
     """[rows, …] float32: what the network's last linear map reads."""
 
     def features(arrays: list[paddle.Tensor]) -> paddle.Tensor:
@@ -47,7 +50,7 @@ def network_features(network, encoder: TextEncoder, rows: Sequence[dict], batch_
 
 def run_rows(
     function: Callable[[list[paddle.Tensor]], paddle.Tensor],
-    network,
+    network: TextNetwork,
     encoder: TextEncoder,
     rows: Sequence[dict],
     batch_size: int,
@@ -82,3 +85,19 @@ def run_rows(
                     }
                 )
     return outputs if outputs is not None else np.zeros((0, 0), dtype=np.float32)
+
+
+def cache_states(
+    network: TextNetwork, encoder: TextEncoder, rows: Sequence[dict], layers: int, batch_size: int = 32
+) -> list[np.ndarray]:
+    """float32 [length, H] of each row after `layers` layers, in evaluation mode."""
+    network.eval()
+    states: dict[int, np.ndarray] = {}
+    with paddle.no_grad():
+        for batch in eval_batches([len(row["input_ids"]) for row in rows], batch_size):
+            arrays = {k: paddle.to_tensor(v) for k, v in encoder.collate([rows[i] for i in batch]).items()}
+            hidden = network.embed(arrays["input_ids"], arrays["token_type_ids"], arrays["position_ids"])
+            found = network.run_layers(hidden, arrays["attention_mask"], 0, layers).numpy()
+            for place, index in enumerate(batch):
+                states[index] = found[place, : len(rows[index]["input_ids"])].copy()
+    return [states[index] for index in range(len(rows))]

@@ -14,9 +14,10 @@ import paddle
 from paddle import nn
 
 from training.fewshot import checkpoint, loop_state, losses
-from training.fewshot.batching import epoch_batches, eval_batches, pad_hidden
+from training.fewshot.batching import epoch_batches, pad_hidden
 from training.fewshot.config import FewShotConfig
 from training.fewshot.errors import Cancelled, TrainingDiverged
+from training.fewshot.forward import cache_states
 from training.fewshot.networks import TextNetwork
 from training.fewshot.runner import TextEncoder
 from training.fewshot.used_words import UsedWords
@@ -27,8 +28,7 @@ def total_steps(config: FewShotConfig, n_rows: int) -> int:
     if config.max_steps > 0:
         return config.max_steps
     batches = math.ceil(n_rows / config.train_batch_size)
-    updates = config.num_train_epochs * batches / config.gradient_accumulation_steps
-    return max(1, math.ceil(updates))
+    return max(1, math.ceil(config.num_train_epochs * batches / config.gradient_accumulation_steps))
 
 
 def schedule(config: FewShotConfig, total: int) -> Callable[[int], float]:
@@ -260,6 +260,7 @@ class Loop:
         self.rows = self.words.rows
         heads = network.head_names()
         self.trained = {name: p for name, p in network.named_parameters() if not p.stop_gradient}
+        # Paddle keeps the type of a parameter group to itself.
         groups: list[Any] = []
         for rate, decay, head in (
             (config.learning_rate, config.weight_decay, False),
@@ -398,19 +399,3 @@ class Loop:
         self.words.put_back()
         self.network.recompute = False
         self.network.eval()
-
-
-def cache_states(
-    network: TextNetwork, encoder: TextEncoder, rows: Sequence[dict], layers: int, batch_size: int = 32
-) -> list[np.ndarray]:
-    """float32 [length, H] of each row after `layers` layers, in evaluation mode."""
-    network.eval()
-    states: dict[int, np.ndarray] = {}
-    with paddle.no_grad():
-        for batch in eval_batches([len(row["input_ids"]) for row in rows], batch_size):
-            arrays = {k: paddle.to_tensor(v) for k, v in encoder.collate([rows[i] for i in batch]).items()}
-            hidden = network.embed(arrays["input_ids"], arrays["token_type_ids"], arrays["position_ids"])
-            found = network.run_layers(hidden, arrays["attention_mask"], 0, layers).numpy()
-            for place, index in enumerate(batch):
-                states[index] = found[place, : len(rows[index]["input_ids"])].copy()
-    return [states[index] for index in range(len(rows))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -200,9 +201,15 @@ def test_a_small_pool_is_left_alone_with_a_warning(backbone):
 
 def test_no_time_means_no_pool(backbone):
     events: list[dict] = []
-    fitted = model.fit(
-        settings(time_budget_seconds=1.0), with_pool(80), None, events.append, backbone=backbone
-    )
+
+    def listen(event: dict) -> None:
+        events.append(event)
+        # A teacher of this size may be ready in less than the smallest budget.
+        if event["type"] == "stage" and event["stage"] == "teach":
+            time.sleep(1.0)
+
+    config = settings(time_budget_seconds=1.0)
+    fitted = model.fit(config, with_pool(80), None, listen, backbone=backbone)
     assert "pool" not in fitted.notes
     assert fitted.notes["steps"] > 0
     assert "no_time_for_pool" in [event.get("code") for event in events]

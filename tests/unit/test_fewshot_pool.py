@@ -124,13 +124,14 @@ def settings(**changes: object) -> FewShotConfig:
 @pytest.mark.parametrize("method", ["label_sentence", "prompt", "finetune"])
 def test_a_student_learns_from_the_pool(backbone, method):
     events: list[dict] = []
-    data = with_pool(120)
+    # Without dev nothing can speak against the student.
+    data = dataclasses.replace(with_pool(120), dev=tiny.data(n_dev=0).dev)
     fitted = model.fit(settings(method=method), data, None, events.append, backbone=backbone)
     noted = fitted.notes["pool"]
     assert noted["teachers"] == 2
     assert 60 <= noted["texts"] <= 120
     assert sum(noted["shares"]) == pytest.approx(1.0, abs=0.01)
-    assert fitted.evaluate(data.test)["accuracy"] > 0.8
+    assert fitted.evaluate(data.test)["accuracy"] > 0.7
     taught = [event for event in events if event["type"] == "progress" and event["stage"] == "teach"]
     assert [event["step"] for event in taught] == sorted(event["step"] for event in taught)
     assert taught[-1]["step"] == taught[-1]["total"]
@@ -138,6 +139,7 @@ def test_a_student_learns_from_the_pool(backbone, method):
     steps = [event["step"] for event in events if event["type"] == "metric" and "loss" in event]
     assert steps == sorted(set(steps))
     assert steps[-1] == fitted.notes["steps"]
+    assert "kept" not in noted
 
 
 def test_a_pool_that_misleads_is_given_up(backbone, monkeypatch):
@@ -147,9 +149,12 @@ def test_a_pool_that_misleads_is_given_up(backbone, monkeypatch):
     events: list[dict] = []
     fitted = model.fit(settings(), with_pool(120), None, events.append, backbone=backbone)
     noted = fitted.notes["pool"]
-    assert noted["dev_accuracy"] < min(noted["teachers_dev_accuracy"])
+    assert noted["dev_accuracy"] < noted["dev_accuracy_without"]
+    assert noted["kept"] is False
     assert "pool_did_not_help" in [event.get("code") for event in events]
-    assert fitted.evaluate(with_pool(60).test)["accuracy"] > 0.6
+    texts = tiny.texts(10, 4)[0]
+    plain = model.fit(settings(use_pool=False), with_pool(120), backbone=backbone)
+    assert np.array_equal(fitted.predict_logits(texts), plain.predict_logits(texts))
 
 
 def test_one_seed_gives_one_student(backbone):

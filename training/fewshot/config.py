@@ -209,8 +209,8 @@ class FewShotConfig:
 # What a preset sets; anything said beside it wins.
 PRESETS: dict[str | None, dict] = {
     None: {},
-    "quick": {"time_budget_seconds": 180.0},
-    "best": {"time_budget_seconds": 1800.0, "use_pool": True},
+    "quick": {"time_budget_seconds": 180.0, "start_share": 0.25},
+    "best": {"time_budget_seconds": 1800.0, "start_share": 0.25, "use_pool": True},
 }
 
 

@@ -128,7 +128,7 @@ class RunForm(forms.Form):
         self._choose("device", self._devices(), "auto")
         for name, (label, choices) in SELECTS.items():
             self.fields[name] = forms.ChoiceField(label=label, choices=choices, required=False)
-            self.fields[name].initial = getattr(DEFAULTS, name) or ""
+            self.fields[name].initial = getattr(DEFAULTS, name) or ("quick" if name == "preset" else "")
         for name, (kind, label, hint) in NUMBERS.items():
             low, high = RANGES[name]
             self.fields[name] = kind(

@@ -32,7 +32,7 @@ def cross_validate(
 ) -> dict:
     """The dict E over train + dev, each text predicted by a model that never saw it, with `by` and `folds`.
 
-    Each fold is the whole run over again, choices included. `fold_accuracies` tells how far they spread.
+    Each fold is the whole run over again, choices included; all folds together take the run's time budget once more. `fold_accuracies` tells how far they spread.
     `on_predictions` hears those texts and their probabilities, (n_texts, n_labels).
     """
     from training.fewshot.model import fit
@@ -47,6 +47,8 @@ def cross_validate(
     plain = config.replace(
         save_steps=0, eval_steps=0, load_best_model_at_end=False, early_stopping_patience=None
     )
+    if config.time_budget_seconds is not None:
+        plain = plain.replace(time_budget_seconds=max(1.0, config.time_budget_seconds / folds))
     accuracies = []
     for fold, (inside, outside) in enumerate(evaluation.stratified_folds(whole.labels, folds, config.seed)):
         emit({"type": "stage", "stage": "cross_validate", "step": fold + 1, "total": folds})
@@ -60,7 +62,7 @@ def cross_validate(
             plain,
             part,
             None,
-            lambda event: emit(event) if event["type"] == "progress" else None,
+            _as_one_bar(emit, fold, folds),
             backbone=backbone,
             should_stop=should_stop,
         )
@@ -70,6 +72,30 @@ def cross_validate(
         on_predictions(whole, proba)
     found = evaluation.evaluate(proba, whole.labels, [label.name for label in data.labels])
     return {**found, "by": "cross_validation", "folds": folds, "fold_accuracies": accuracies}
+
+
+def _as_one_bar(emit: Callable[[dict], None], fold: int, folds: int) -> Callable[[dict], None]:
+    """A listener that turns the training progress of fold `fold` into progress of all folds together."""
+
+    def listen(event: dict) -> None:
+        total = event.get("total")
+        if event["type"] != "progress" or event.get("stage") != "train" or not total:
+            return
+        left, step = event.get("eta_seconds"), event["step"]
+        if left is not None:
+            a_step = left / max(1, total - step)
+            left += (folds - fold - 1) * total * a_step
+        emit(
+            {
+                "type": "progress",
+                "stage": "cross_validate",
+                "step": fold * total + step,
+                "total": folds * total,
+                "eta_seconds": left,
+            }
+        )
+
+    return listen
 
 
 def _share(proba: np.ndarray, targets: np.ndarray) -> float:

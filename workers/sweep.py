@@ -37,8 +37,9 @@ def sweep_once() -> Swept:
     now = timezone.now()
     swept = Swept()
     for job in Job.objects.running():
-        if is_gone(job.worker) or (job.heartbeat_at or now) < now - HEART_STOPPED_AFTER:
-            _bring_back(job, swept, process_is_gone=is_gone(job.worker))
+        gone = is_gone(job.worker)
+        if gone or (job.heartbeat_at or now) < now - HEART_STOPPED_AFTER:
+            _bring_back(job, swept, process_is_gone=gone)
     for job in Job.objects.forgotten(now)[:500]:
         if Job.objects.queued().filter(pk=job.pk, enqueued_at=job.enqueued_at).update(enqueued_at=now):
             swept.sent_again += _send(job)

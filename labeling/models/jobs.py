@@ -47,9 +47,6 @@ class JobQuerySet(models.QuerySet["Job"]):
     def active(self) -> JobQuerySet:
         return self.filter(status__in=[JobStatus.QUEUED, JobStatus.RUNNING])
 
-    def heart_stopped(self, now: datetime) -> JobQuerySet:
-        return self.running().filter(heartbeat_at__lt=now - HEART_STOPPED_AFTER)
-
     def forgotten(self, now: datetime) -> JobQuerySet:
         """Queued for a while and not handed to the broker lately: the message may be lost."""
         return self.queued().filter(enqueued_at__lt=now - FORGOTTEN_AFTER)
@@ -109,11 +106,6 @@ class Job(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.status in FINISHED
-
-    @property
-    def percent(self) -> int | None:
-        """How far the present stage is, 0 to 100, or None while that is unknown."""
-        return min(100, round(100 * self.step / self.total)) if self.total else None
 
     @property
     def seconds(self) -> float | None:

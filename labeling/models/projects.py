@@ -23,12 +23,6 @@ class Role(models.TextChoices):
     VIEWER = "viewer", _("查看者")
 
 
-class ProjectQuerySet(models.QuerySet["Project"]):
-    def visible_to(self, user: Any) -> ProjectQuerySet:
-        """Projects that `user` is a member of. An administrator gets no more than that."""
-        return self.filter(memberships__user=user).distinct()
-
-
 class Project(models.Model):
     """A question asked of many texts: one set of texts, labels, prompt and runs."""
 
@@ -44,8 +38,6 @@ class Project(models.Model):
     is_sample = models.BooleanField(default=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
-
-    objects = ProjectQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at", "-id"]

@@ -53,10 +53,6 @@ class Template:
         return any(part.kind == "mask" for part in self.parts)
 
     @property
-    def has_soft(self) -> bool:
-        return any(part.kind == "soft" for part in self.parts)
-
-    @property
     def fields(self) -> tuple[str, ...]:
         """The texts it reads: ("a",) or ("a", "b")."""
         return tuple(sorted({part.value for part in self.parts if part.kind == "text"}))

@@ -1,16 +1,19 @@
 """Projects, labels and label words, prompts, texts, annotations, jobs and what they leave behind."""
 
-from labeling.models.annotations import Annotation
+from labeling.models.annotations import Annotation, Comment
 from labeling.models.imports import ImportBatch
 from labeling.models.jobs import Job, JobEvent
 from labeling.models.labels import Label, LabelWord, PromptTemplate
 from labeling.models.predictions import Prediction
-from labeling.models.projects import Invitation, Membership, Project
-from labeling.models.texts import Example
+from labeling.models.projects import GuidelineVersion, Invitation, Membership, Project
+from labeling.models.texts import Example, ExampleLabel
 
 __all__ = [
     "Annotation",
+    "Comment",
     "Example",
+    "ExampleLabel",
+    "GuidelineVersion",
     "ImportBatch",
     "Invitation",
     "Job",

@@ -23,6 +23,13 @@ class Role(models.TextChoices):
     VIEWER = "viewer", _("查看者")
 
 
+class Task(models.TextChoices):
+    """How many labels a text may have."""
+
+    SINGLE = "single", _("每条文本一个标签")
+    MULTI_LABEL = "multi_label", _("每条文本可以有几个标签")
+
+
 class Project(models.Model):
     """A question asked of many texts: one set of texts, labels, prompt and runs."""
 
@@ -34,7 +41,14 @@ class Project(models.Model):
     test_percent = models.PositiveSmallIntegerField(
         default=20, validators=[MinValueValidator(0), MaxValueValidator(45)]
     )
-    queue_order = models.CharField(max_length=12, default="random")
+    task = models.CharField(max_length=12, choices=Task.choices, default=Task.SINGLE)
+    queue_order = models.CharField(max_length=20, default="random")
+    overlap = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(9)],
+        help_text="how many people decide each text",
+    )
+    show_suggestions = models.BooleanField(default=True)
     is_sample = models.BooleanField(default=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -56,6 +70,8 @@ class Membership(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=12, choices=Role.choices)
+    keys = models.JSONField(default=dict, blank=True, help_text="own keys: {label id: key}")
+    hide_suggestions = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -107,3 +123,24 @@ class Invitation(models.Model):
             expires_at=timezone.now() + cls.LIFETIME,
         )
         return invitation, token
+
+
+class GuidelineVersion(models.Model):
+    """One version of a project's guidelines. Versions are only ever added; `Project.guidelines` is the newest."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guideline_versions")
+    version = models.PositiveIntegerField()
+    text = models.TextField(max_length=20_000, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "version"], name="guideline_version_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"v{self.version}"

@@ -6,6 +6,7 @@ import hashlib
 import re
 import unicodedata
 
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -28,6 +29,15 @@ class Status(models.TextChoices):
     OPEN = "open", _("待标注")
     LABELLED = "labelled", _("已标注")
     SKIPPED = "skipped", _("已跳过")
+    DISPUTED = "disputed", _("待裁决")
+
+
+class SuggestionUse(models.TextChoices):
+    """What the last decision about a text made of the model's answer that was in view."""
+
+    NONE = "", _("没有看建议")
+    ACCEPTED = "accepted", _("采纳了建议")
+    OVERRULED = "overruled", _("没有采纳建议")
 
 
 def text_hash(text: str) -> bytes:
@@ -62,6 +72,16 @@ class Example(models.Model):
     status = models.CharField(max_length=8, choices=Status.choices, default=Status.OPEN)
     label = models.ForeignKey(Label, on_delete=models.PROTECT, null=True, blank=True, related_name="examples")
     flagged = models.BooleanField(default=False)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    suggestion = models.CharField(
+        max_length=9, choices=SuggestionUse.choices, default=SuggestionUse.NONE, blank=True
+    )
+    n_comments = models.PositiveIntegerField(default=0)
+    n_deciders = models.PositiveSmallIntegerField(
+        default=0, help_text="people whose decision of a label stands"
+    )
     order = models.BigIntegerField(
         default=0, help_text="random, fixed at import: the default order of the queue"
     )
@@ -94,3 +114,19 @@ class Example(models.Model):
 
     def __str__(self) -> str:
         return self.text[:40]
+
+
+class ExampleLabel(models.Model):
+    """One of the labels of a text, where a project allows several. `Example.label` is the first of them."""
+
+    example = models.ForeignKey(Example, on_delete=models.CASCADE, related_name="label_rows")
+    label = models.ForeignKey(Label, on_delete=models.PROTECT, related_name="example_rows")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["example", "label"], name="label_once_per_text"),
+        ]
+        indexes = [models.Index(fields=["label", "example"], name="example_label_rows")]
+
+    def __str__(self) -> str:
+        return f"{self.example_id} {self.label_id}"

@@ -27,9 +27,10 @@ from training.fewshot.networks import (
     rebuild,
 )
 from training.fewshot.runner import TextEncoder, probabilities
-from training.fewshot.sentences import choose_templates, label_vectors, text_vectors, unit
+from training.fewshot.sentences import choose_templates, label_vectors, text_vectors
 from training.fewshot.template import Template, parse
 from training.fewshot.templates import DEFAULT_TEMPLATE
+from training.fewshot.zero_shot import unit
 
 
 def fit_method(

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.fewshot import encoding, evaluation
+from training.fewshot import encoding, evaluation, zero_shot
 from training.fewshot.bench import Bench
 from training.fewshot.forward import run_rows
 from training.fewshot.networks import TextNetwork, mean_vector
 from training.fewshot.runner import TextEncoder
 from training.fewshot.template import Template, parse
 from training.fewshot.templates import DEFAULT_TEMPLATE, candidates
+from training.fewshot.zero_shot import unit
 
 
 def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Template]) -> np.ndarray:
@@ -27,9 +28,7 @@ def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Templat
         encoding.sentence_ids(bench.tokenizer, bench.prefix, sentence, bench.max_length)
         for sentence in sentences
     ]
-    vectors = _read(reader, bench, ids)
-    owner = np.array(owners)
-    return np.stack([vectors[owner == label].mean(axis=0) for label in range(bench.data.n_labels)])
+    return zero_shot.label_vectors(_read(reader, bench, ids), owners, bench.data.n_labels)
 
 
 def text_vectors(bench: Bench, reader: TextNetwork, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
@@ -82,8 +81,3 @@ def choose_templates(bench: Bench, reader: TextNetwork, encoder: TextEncoder) ->
         "candidates": [{"template": written, "loss": round(loss, 4)} for loss, written, _ in scored],
     }
     return [scored[0][2]]
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """`vectors` [..., H] at length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -27,7 +27,7 @@ def word_scores(
     states = np.asarray(states, dtype=np.float32)
     if states.ndim == 3:
         states = states[:, None]
-    n, n_views, n_masks, _ = states.shape
+    n, n_masks = states.shape[0], states.shape[2]
     longest = max((len(ids) for ids in words), default=0)
     if longest > n_masks or any(not len(ids) for ids in words):
         raise ValueError(f"words of 1 to {n_masks} tokens were expected, one has {longest or 0}")

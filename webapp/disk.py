@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from labeling.models import ImportBatch, Project
 from labeling.models.jobs import FINISHED
+from labeling.services import scores
 from training.models import Export, FilePrediction, TrainingRun
 
 # Bundles and answers younger than this stay: somebody may be about to fetch them.
@@ -143,6 +144,7 @@ def _project_paths(project: Project) -> Iterator[Path]:
         yield prediction.folder
     folders = {_import_folder(batch) for batch in ImportBatch.objects.filter(project=project)}
     yield from (folder for folder in folders if folder is not None)
+    yield scores.folder_of(project.pk)
 
 
 # What can go -------------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ class ChunkWriter:
         order = int.from_bytes(digest[:8], "big") >> 1
         batch = self._batch
         return (batch.project_id, row.text, digest, split, status, label_id, False, order,
-                batch.pk, row.line, stamp, decided)  # fmt: skip
+                batch.pk, row.line, stamp, decided, "", 0, 0)  # fmt: skip
 
     def _meet(
         self,
@@ -261,7 +261,7 @@ class ChunkWriter:
         with connection.cursor() as cursor:
             head = (
                 f'INSERT INTO {_EXAMPLE} (project_id, text, text_hash, split, status, label_id, flagged, "order",'  # noqa: S608
-                " batch_id, line, created_at, decided_at) VALUES "
+                " batch_id, line, created_at, decided_at, suggestion, n_comments, n_deciders) VALUES "
             )
             one = f"({', '.join(['%s'] * len(rows[0]))})"
             tail = " ON CONFLICT (project_id, text_hash) DO NOTHING"
@@ -274,8 +274,8 @@ class ChunkWriter:
             if any(row[5] is not None for row in rows):
                 cursor.execute(
                     f"INSERT INTO {_ANNOTATION} (project_id, example_id, action, label_id, source,"  # noqa: S608
-                    " reason, created_at)"
-                    f" SELECT project_id, id, %s, label_id, %s, '', created_at FROM {_EXAMPLE}"
+                    " reason, created_at, labels, suggestion_source)"
+                    f" SELECT project_id, id, %s, label_id, %s, '', created_at, '[]', '' FROM {_EXAMPLE}"
                     " WHERE batch_id = %s AND id > %s AND label_id IS NOT NULL",
                     [str(Action.LABEL), str(Source.IMPORT), self._batch.pk, self._last_id],
                 )

@@ -1,0 +1,383 @@
+"""The workbench: label words and a template as they stand in the editor, and what the model answers to them.
+
+A `Draft` is what a person has typed, saved or not. Questions about it go to the live worker
+(`training.services.workbench_answers` is the other end) and come back as the dataclasses below. Nothing here stores
+anything, and no question looks at a text of the test split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labeling.models import Project
+from labeling.models.labels import DEFAULT_TEMPLATE
+from labeling.services import words as label_words
+from training.fewshot.config import SHIPPED_BACKBONE
+from training.services import live
+from training.services.prompt_check import PromptCheck, check_prompt
+
+METHODS = ("cloze", "label_sentence", "mixed")
+N_SHOWN = 10
+N_MEASURED = 240
+ANSWER_SECONDS = 8.0
+MEASURE_SECONDS = 30.0
+
+
+class DraftRefused(Exception):
+    """The draft cannot be put to the model; `check` says what is wrong with which word or where in the template."""
+
+    def __init__(self, check: PromptCheck) -> None:
+        super().__init__("the draft was not asked about")
+        self.check = check
+
+
+class QuestionRefused(Exception):
+    """The live worker could not answer this draft. `code` is a key of `labeling.job_words.ERRORS`."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint = code, message, hint
+
+
+class Superseded(Exception):
+    """A newer question of the same editor was put meanwhile: show nothing, its answer is on the way."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DraftLabel:
+    """A label with the words that stand for it in the editor."""
+
+    id: int
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Draft:
+    """What is asked about. `method` is one of METHODS or "" (the better one by the labelled texts).
+
+    `backbone` is a name of `training.services.backbones`.
+    """
+
+    project_id: int
+    labels: tuple[DraftLabel, ...]
+    template: str
+    method: str = ""
+    backbone: str = SHIPPED_BACKBONE
+
+    def to_json(self) -> dict[str, Any]:
+        """The draft as a question carries it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Draft:
+        labels = tuple(
+            DraftLabel(int(one["id"]), str(one["name"]), tuple(map(str, one["words"])))
+            for one in values["labels"]
+        )
+        return cls(
+            project_id=int(values["project_id"]),
+            labels=labels,
+            template=str(values["template"]),
+            method=str(values["method"]),
+            backbone=str(values["backbone"]),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fill:
+    """A token that the model would put at a mask, with its probability."""
+
+    token: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TextAnswer:
+    """One text: `fills[mask]` are the most probable tokens there; `raw` and `calibrated` are probabilities in the
+    order of `Answers.label_ids`. `label_id` is the label that people gave it, if any; `truncated`: it lost tokens."""
+
+    example_id: int
+    text: str
+    label_id: int | None
+    truncated: bool
+    fills: tuple[tuple[Fill, ...], ...]
+    raw: tuple[float, ...]
+    calibrated: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Near:
+    """A word of another label that the model takes for nearly the same."""
+
+    label_id: int
+    word: str
+    similarity: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WordReading:
+    """How the model reads one label word inside the template.
+
+    `fluency`: mean log-probability a token of the word where it stands in the filled sentence, less the mean of all
+    labels' words; `reads` is "natural", "stiff" or "odd" by it. `near`: near-collisions, the nearest first.
+    """
+
+    label_id: int
+    word: str
+    tokens: tuple[str, ...]
+    fluency: float | None
+    reads: str
+    near: tuple[Near, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answers:
+    """What the model says to the texts shown. `method` is the one used; `n_reference`: texts that calibrate it."""
+
+    method: str
+    n_masks: int
+    n_reference: int
+    label_ids: tuple[int, ...]
+    texts: tuple[TextAnswer, ...]
+    words: tuple[WordReading, ...]
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Share:
+    """`right` of `n`, with Wilson's 95 % interval."""
+
+    right: int
+    n: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LabelShare:
+    """The texts of one label that are answered right (calibrated)."""
+
+    label_id: int
+    share: Share
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Measured:
+    """Zero-shot accuracy of one method, raw and calibrated, and per label calibrated."""
+
+    method: str
+    raw: Share
+    calibrated: Share
+    per_label: tuple[LabelShare, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Accuracy:
+    """On `n` labelled training texts whose label no suggestion led to; `chosen` is the method shown, `best` the best.
+
+    `measured` has one entry a method that was computed. With n = 0 it is empty: nothing to measure on yet."""
+
+    n: int
+    chosen: str
+    best: str
+    measured: tuple[Measured, ...]
+    seconds: float
+
+    def of(self, method: str) -> Measured | None:
+        """The figures of `method`."""
+        return next((one for one in self.measured if one.method == method), None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Effect:
+    """Expected accuracy with the proposed word in place of the label's words, on the same `n` texts, paired."""
+
+    n: int
+    before: float
+    after: float
+    low: float
+    high: float
+    tell_apart: bool
+
+    @property
+    def difference(self) -> float:
+        return self.after - self.before
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Proposal:
+    """A word for a label. `sources`: "name", "texts", "neighbour"; `effect` is None with no text to measure on."""
+
+    word: str
+    sources: tuple[str, ...]
+    tokens: tuple[str, ...]
+    effect: Effect | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Proposals:
+    """For one label, the best first. `n_texts`: labelled training texts that they rest on; never dev, never test."""
+
+    label_id: int
+    n_texts: int
+    proposals: tuple[Proposal, ...]
+    seconds: float
+
+
+def draft_of(
+    project: Project,
+    *,
+    names: Mapping[int, str] | None = None,
+    words: Mapping[int, str] | None = None,
+    template: str | None = None,
+    method: str = "",
+    backbone: str = "",
+) -> Draft:
+    """The draft in the editor: what was typed (by label id, words as one string), the stored value elsewhere.
+
+    Raises `labeling.services.words.WordsRefusedInForm` for words that could not be stored."""
+    names, words = names or {}, words or {}
+    labels = []
+    for label in project.labels.filter(archived_at__isnull=True).prefetch_related("words"):
+        name = names.get(label.pk, label.name)[:80]
+        typed = words.get(label.pk)
+        chosen = [one.text for one in label.words.all()] if typed is None else label_words.parse_words(typed)
+        labels.append(DraftLabel(label.pk, name, tuple(chosen) or ((name,) if name.strip() else ())))
+    if template is None:
+        present = label_words.present_template(project)
+        template = present.text if present else DEFAULT_TEMPLATE
+    return Draft(
+        project_id=project.pk,
+        labels=tuple(labels),
+        template=template.strip(),
+        method=method if method in METHODS else "",
+        backbone=backbone or SHIPPED_BACKBONE,
+    )
+
+
+def check_draft(draft: Draft, *, texts: Sequence[str] = ()) -> PromptCheck:
+    """Words by label id (as a string) and template, from the vocabulary alone: no worker is asked."""
+    return check_prompt(
+        labels=[(str(label.id), label.name, label.words) for label in draft.labels],
+        template=draft.template,
+        texts=texts,
+    )
+
+
+def shown_texts(project: Project, *, page: int = 0) -> list[int]:
+    """Ids of ten texts to show: of the pool and training texts, never of dev or test."""
+    texts = (project.examples.pool() | project.examples.for_training()).order_by("order", "id")
+    start = max(0, page) * N_SHOWN
+    return list(texts.values_list("pk", flat=True)[start : start + N_SHOWN])
+
+
+def ask_answers(
+    draft: Draft,
+    *,
+    example_ids: Sequence[int],
+    editor: str,
+    number: int,
+    timeout_seconds: float = ANSWER_SECONDS,
+) -> Answers:
+    """What the model says to ten texts. Ask this first, `ask_accuracy` with the same number second.
+
+    `number` grows by one with each change in `editor` (a tab): the newest wins.
+    Raises DraftRefused, QuestionRefused, Superseded, LiveError."""
+    payload = {"draft": _checked(draft), "example_ids": list(example_ids)}
+    answer = _ask("workbench_answers", payload, timeout_seconds, editor, number)
+    return Answers(
+        method=answer["method"],
+        n_masks=answer["n_masks"],
+        n_reference=answer["n_reference"],
+        label_ids=tuple(answer["label_ids"]),
+        texts=tuple(_text_answer(one) for one in answer["texts"]),
+        words=tuple(_word_reading(one) for one in answer["words"]),
+        seconds=answer["seconds"],
+    )
+
+
+def ask_accuracy(
+    draft: Draft, *, editor: str, number: int, timeout_seconds: float = MEASURE_SECONDS
+) -> Accuracy:
+    """Zero-shot accuracy on up to 240 labelled training texts. Raises as `ask_answers`."""
+    answer = _ask("workbench_accuracy", {"draft": _checked(draft)}, timeout_seconds, editor, number)
+    measured = tuple(
+        Measured(
+            method=one["method"],
+            raw=Share(**one["raw"]),
+            calibrated=Share(**one["calibrated"]),
+            per_label=tuple(
+                LabelShare(part["label_id"], Share(**part["share"])) for part in one["per_label"]
+            ),
+        )
+        for one in answer["measured"]
+    )
+    return Accuracy(answer["n"], answer["chosen"], answer["best"], measured, answer["seconds"])
+
+
+def ask_proposals(
+    draft: Draft, *, label_id: int, editor: str, number: int, timeout_seconds: float = MEASURE_SECONDS
+) -> Proposals:
+    """Words for one label, each with its expected effect. Raises as `ask_answers`."""
+    payload = {"draft": _checked(draft), "label_id": label_id}
+    answer = _ask("workbench_proposals", payload, timeout_seconds, editor, number)
+    return Proposals(
+        label_id=answer["label_id"],
+        n_texts=answer["n_texts"],
+        proposals=tuple(
+            Proposal(
+                word=one["word"],
+                sources=tuple(one["sources"]),
+                tokens=tuple(one["tokens"]),
+                effect=Effect(**one["effect"]) if one["effect"] else None,
+            )
+            for one in answer["proposals"]
+        ),
+        seconds=answer["seconds"],
+    )
+
+
+def _checked(draft: Draft) -> dict[str, Any]:
+    check = check_draft(draft)
+    if check.error or check.n_serious:
+        raise DraftRefused(check)
+    return draft.to_json()
+
+
+def _ask(
+    question: str, payload: dict[str, Any], timeout_seconds: float, editor: str, number: int
+) -> dict[str, Any]:
+    ask: Any = live.ask
+    answer = ask(question, payload, timeout_seconds=timeout_seconds, newest=(editor, number))
+    if answer.get("superseded"):
+        raise Superseded
+    if error := answer.get("error"):
+        raise QuestionRefused(error["code"], error["message"], error.get("hint", ""))
+    return answer
+
+
+def _text_answer(values: dict[str, Any]) -> TextAnswer:
+    return TextAnswer(
+        example_id=values["example_id"],
+        text=values["text"],
+        label_id=values["label_id"],
+        truncated=values["truncated"],
+        fills=tuple(tuple(Fill(*fill) for fill in mask) for mask in values["fills"]),
+        raw=tuple(values["raw"]),
+        calibrated=tuple(values["calibrated"]),
+    )
+
+
+def _word_reading(values: dict[str, Any]) -> WordReading:
+    return WordReading(
+        label_id=values["label_id"],
+        word=values["word"],
+        tokens=tuple(values["tokens"]),
+        fluency=values["fluency"],
+        reads=values["reads"],
+        near=tuple(Near(**near) for near in values["near"]),
+    )

@@ -24,6 +24,7 @@ from labeling.models.jobs import JobKind, JobStatus
 from labeling.models.labels import DEFAULT_TEMPLATE, PALETTE
 from labeling.models.projects import Role
 from labeling.models.texts import Split, Status, text_hash
+from labeling.services import text_index
 
 PASSWORD = "a-long-enough-passphrase"
 _numbers = itertools.count(1)
@@ -82,9 +83,11 @@ def make_example(
     if label is not None:
         values.setdefault("status", Status.LABELLED)
         values.setdefault("decided_at", timezone.now())
-    return Example.objects.create(
+    example = Example.objects.create(
         project=project, text=text, text_hash=text_hash(text), label=label, split=split, **values
     )
+    text_index.add_texts([(example.pk, project.pk, text)])
+    return example
 
 
 def make_annotation(example: Example, user: Any, label: Label | None = None, **values: Any) -> Annotation:

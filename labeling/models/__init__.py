@@ -1,6 +1,7 @@
 """Projects, labels and label words, prompts, texts, annotations, jobs and what they leave behind."""
 
 from labeling.models.annotations import Annotation, Comment
+from labeling.models.finding import Rule, SavedView, WeakLabel
 from labeling.models.imports import ImportBatch
 from labeling.models.jobs import Job, JobEvent
 from labeling.models.labels import Label, LabelWord, PromptTemplate
@@ -24,4 +25,7 @@ __all__ = [
     "Prediction",
     "Project",
     "PromptTemplate",
+    "Rule",
+    "SavedView",
+    "WeakLabel",
 ]

@@ -12,7 +12,7 @@ from labeling.models.texts import Example
 class Prediction(models.Model):
     """One model's answer for one text. `model_id` is the number of the run that made the model."""
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="predictions")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="predictions", db_index=False)
     example = models.ForeignKey(Example, on_delete=models.CASCADE, related_name="predictions")
     model_id = models.BigIntegerField(help_text="id of the training run")
     label = models.ForeignKey(Label, on_delete=models.CASCADE, related_name="+")
@@ -25,6 +25,7 @@ class Prediction(models.Model):
             models.UniqueConstraint(fields=["model_id", "example"], name="one_prediction_per_model"),
         ]
         indexes = [
+            models.Index(fields=["project", "model_id"], name="prediction_newest"),
             models.Index(fields=["model_id", "label", "-confidence", "id"], name="prediction_by_label"),
             models.Index(fields=["model_id", "confidence", "id"], name="prediction_by_confidence"),
         ]

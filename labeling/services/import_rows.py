@@ -20,6 +20,7 @@ from labeling.files.rows import excerpt
 from labeling.models import Annotation, Example, ImportBatch, Label
 from labeling.models.annotations import Action, Source
 from labeling.models.texts import Status, text_hash
+from labeling.services import text_index
 from labeling.services.new_labels import MAX_LABELS, add_label, set_words
 from labeling.services.splits import Reserver
 
@@ -281,7 +282,17 @@ class ChunkWriter:
                 )
         outcome.added += added
         outcome.duplicate += len(rows) - added
+        self._index()
         self._last_id = self._newest_id()
+
+    def _index(self) -> None:
+        """What was just inserted can be found as soon as it is there."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, project_id, text FROM {_EXAMPLE} WHERE batch_id = %s AND id > %s",  # noqa: S608
+                [self._batch.pk, self._last_id],
+            )
+            text_index.add_texts(cursor.fetchall())
 
     def _newest_id(self) -> int:
         with connection.cursor() as cursor:

@@ -14,7 +14,9 @@ from django.utils.translation import gettext as _
 
 from labeling.models import (
     Annotation,
+    Comment,
     Example,
+    ExampleLabel,
     Job,
     JobEvent,
     Label,
@@ -23,10 +25,13 @@ from labeling.models import (
     Prediction,
     Project,
     PromptTemplate,
+    Rule,
+    WeakLabel,
 )
 from labeling.models.labels import DEFAULT_TEMPLATE
 from labeling.models.projects import Role
 from labeling.services import scores
+from labeling.services import text_index
 from labeling.services.imports import import_now
 from labeling.services.uploads import imports_folder
 from labeling.services.words_file import merge_words
@@ -97,6 +102,10 @@ def delete_project(*, project: Project) -> None:
     of_project: list[models.QuerySet[Any]] = [
         # The newest first: an undo points to the decision before it.
         Annotation.objects.filter(project=project),
+        Comment.objects.filter(project=project),
+        ExampleLabel.objects.filter(example__project=project),
+        WeakLabel.objects.filter(project=project),
+        Rule.objects.filter(project=project),
         Example.objects.filter(project=project),
         LabelWord.objects.filter(label__project=project),
         Label.objects.filter(project=project),
@@ -117,6 +126,10 @@ def _delete_in_chunks(rows: models.QuerySet[Any]) -> None:
         if not keys:
             return
         with transaction.atomic():
+            if rows.model is Example:
+                text_index.remove_texts(
+                    Example.objects.filter(pk__in=keys).values_list("pk", "project_id", "text")
+                )
             # Without the collector, which would load each row: what refers to these rows is gone already.
             chunk = rows.model._base_manager.filter(pk__in=keys)
             chunk._raw_delete(chunk.db)

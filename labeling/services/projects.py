@@ -30,8 +30,7 @@ from labeling.models import (
 )
 from labeling.models.labels import DEFAULT_TEMPLATE
 from labeling.models.projects import Role
-from labeling.services import scores
-from labeling.services import text_index
+from labeling.services import scores, text_index
 from labeling.services.imports import import_now
 from labeling.services.uploads import imports_folder
 from labeling.services.words_file import merge_words

@@ -20,8 +20,10 @@ _BATCH = 2_000
 CREATE = {
     "sqlite": [
         # detail=none: no positions. Phrases are looked up on the text, and the index is a third of the size.
-        f"CREATE VIRTUAL TABLE {TABLE} USING fts5(tokens, content='', detail=none, columnsize=0,"
-        " tokenize='unicode61 remove_diacritics 0')",
+        (
+            f"CREATE VIRTUAL TABLE {TABLE} USING fts5(tokens, content='', detail=none, columnsize=0,"
+            " tokenize='unicode61 remove_diacritics 0')"
+        ),
     ],
     "postgresql": [
         f"CREATE TABLE {TABLE} (example_id bigint PRIMARY KEY, tokens tsvector NOT NULL)",

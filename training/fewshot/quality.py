@@ -82,7 +82,7 @@ def label_errors(given: np.ndarray, proba: np.ndarray, *, by: str = "noise_rate"
         wrong = (confident >= 0) & (confident != given)
     else:
         for i, j in zip(*np.nonzero(~np.eye(len(joint), dtype=bool)), strict=True):
-            wanted = int(round(joint[i, j]))
+            wanted = round(float(joint[i, j]))
             inside = np.flatnonzero(given == i)
             if wanted <= 0 or not len(inside):
                 continue

@@ -247,7 +247,7 @@ def _ranks(score: np.ndarray) -> np.ndarray:
     score = np.asarray(score, dtype=np.float64)
     if len(score) < 2:
         return np.zeros(len(score))
-    values, place, count = np.unique(score, return_inverse=True, return_counts=True)
+    _values, place, count = np.unique(score, return_inverse=True, return_counts=True)
     below = np.concatenate([[0], np.cumsum(count)[:-1]])
     return (below + (count - 1) / 2)[place] / (len(score) - 1)
 

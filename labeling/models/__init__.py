@@ -5,6 +5,7 @@ from labeling.models.finding import Rule, SavedView, WeakLabel
 from labeling.models.imports import ImportBatch
 from labeling.models.jobs import Job, JobEvent
 from labeling.models.labels import Label, LabelWord, PromptTemplate
+from labeling.models.leases import Lease
 from labeling.models.predictions import Prediction
 from labeling.models.projects import GuidelineVersion, Invitation, Membership, Project
 from labeling.models.texts import Example, ExampleLabel
@@ -21,6 +22,7 @@ __all__ = [
     "JobEvent",
     "Label",
     "LabelWord",
+    "Lease",
     "Membership",
     "Prediction",
     "Project",

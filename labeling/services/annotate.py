@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 from labeling.models import Annotation, Example, Label, Project
 from labeling.models.annotations import Action, Source
 from labeling.models.texts import Split, Status
+from labeling.services import leases
 from labeling.services.labels import hold_label
 
 UNDO_DEPTH = 50
@@ -123,6 +124,16 @@ def decide(
                 reason=reason.strip()[:200],
             )
             _keep(example, apply(_kept(example), annotation))
+            if action == Action.CLEAR:
+                leases.forget(example_ids=[example.pk])
+            elif action in (Action.LABEL, Action.SKIP):
+                leases.settle(
+                    example=example,
+                    user=user,
+                    overlap=project.overlap,
+                    decided=action == Action.LABEL,
+                    passed=action == Action.SKIP,
+                )
             return Decision(annotation, example)
     except IntegrityError:
         # The same client_id for another text, stored at the same moment: the first one counts.
@@ -169,6 +180,10 @@ def undo(
                 client_id=client_id,
             )
             _keep(example, derive(example))
+            if undone.action not in (Action.FLAG, Action.UNFLAG):
+                leases.settle(
+                    example=example, user=user, overlap=project.overlap, decided=False, again=True
+                )
             return Decision(annotation, example, overruled=_overruled(undone, user))
     except IntegrityError:
         earlier = _earlier(project, client_id)

@@ -10,6 +10,8 @@ from django.utils.translation import gettext as _
 
 from labeling.models import Invitation, Membership, Project
 from labeling.models.projects import Role
+from labeling.permissions import ABILITIES
+from labeling.services import leases
 
 
 class MembersError(Exception):
@@ -109,15 +111,20 @@ def change_role(*, project: Project, membership_id: int, role: str) -> Membershi
             _keep_an_owner(project, membership)
         membership.role = role
         membership.save(update_fields=["role"])
+        if role not in ABILITIES["label"]:
+            leases.release_all(user=membership.user, project=project)
     return membership
 
 
 def remove_member(*, project: Project, membership_id: int) -> Membership:
-    """The membership that was removed; what the person decided stays. Raises DoesNotExist, LastOwner."""
+    """The membership that was removed; what the person decided stays, what they hold is free for others.
+
+    Raises DoesNotExist, LastOwner."""
     with transaction.atomic():
         membership = _locked(project, membership_id)
         if membership.role == Role.OWNER:
             _keep_an_owner(project, membership)
+        leases.release_all(user=membership.user, project=project)
         membership.delete()
     return membership
 

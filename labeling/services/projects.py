@@ -21,6 +21,7 @@ from labeling.models import (
     JobEvent,
     Label,
     LabelWord,
+    Lease,
     Membership,
     Prediction,
     Project,
@@ -101,6 +102,7 @@ def delete_project(*, project: Project) -> None:
     of_project: list[models.QuerySet[Any]] = [
         # The newest first: an undo points to the decision before it.
         Annotation.objects.filter(project=project),
+        Lease.objects.filter(project=project),
         Comment.objects.filter(project=project),
         ExampleLabel.objects.filter(example__project=project),
         WeakLabel.objects.filter(project=project),

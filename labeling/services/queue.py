@@ -1,35 +1,32 @@
 """The next texts for one person.
 
-Order: random (the order fixed at import), as imported, or shortest first (of the next few thousand at random). Every split is drawn from: the texts that
-measure a model need a person's label too, and get it without a suggestion. Open texts come first; then those that
-others skipped. A text handed out is leased for a few minutes in the cache, so that two people rarely hold the same
-one. The lease is a courtesy: without the cache the queue works on, and a decision never asks for a lease.
+Order: random (the order fixed at import), as imported, or shortest first (of the next few thousand at random). Every
+split is drawn from: the texts that measure a model need a person's label too, and get it without a suggestion. Open
+texts come first; then those that others skipped.
+
+A text that is handed out is leased (`labeling.services.leases`): two people never hold the same one, unless the
+project asks several people about each text.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import heapq
-import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from django.core.cache import cache
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Length
 from django.utils.translation import gettext_lazy as _
-from redis.exceptions import RedisError
 
 from labeling.models import Annotation, Example, Project
 from labeling.models.annotations import Action
 from labeling.models.texts import Split, Status
-
-LOG = logging.getLogger(__name__)
+from labeling.services import leases
 
 ORDERS = {"random": _("随机"), "imported": _("按导入顺序"), "shortest": _("短的在前")}
 PREFETCH = 8
-LEASE_SECONDS = 300
 SHORTEST_OF = 5_000
 _SHORTEST = 512
 _CHUNK = 64
@@ -72,10 +69,12 @@ def next_texts(
     order: str | None = None,
     have: frozenset[int] = frozenset(),
     revisit_skipped: bool = False,
+    page: str = "",
 ) -> Served:
-    """Up to `n` texts for `user`, without those that the page already holds (`have`).
+    """Up to `n` texts for `user`, without those that the page already holds (`have`), now leased to them.
 
-    `revisit_skipped` serves what `user` skipped instead. An unknown `order` is the project's."""
+    `page` names the tab, so that only it gives back what it holds. `revisit_skipped` serves what `user` skipped
+    instead. An unknown `order` is the project's."""
     order = order if order in ORDERS else project.queue_order
     if revisit_skipped:
         return Served(list(islice(_without(have, skipped_by(project, user).order_by("order", "id")), n)))
@@ -83,24 +82,38 @@ def next_texts(
     held = 0
     candidates = _without(have, _candidates(project, user, order))
     for chunk in _chunks(islice(candidates, _SCAN_LIMIT), _CHUNK):
-        free = _lease(project, user, chunk, n - len(texts))
-        texts += free.texts
+        by_id = {example.pk: example for example in chunk}
+        free = leases.acquire(
+            project=project, user=user, example_ids=list(by_id), n=n - len(texts), page=page
+        )
+        texts += [by_id[pk] for pk in free.held]
         held += free.held_by_others
         if len(texts) >= n:
             break
     return Served(texts, held)
 
 
+def open_to(project: Project, user: Any) -> QuerySet[Example]:
+    """Open texts that `user` has not had yet: every order of the queue begins here."""
+    opened = project.examples.filter(status=Status.OPEN)
+    # Where one person decides each text, what they decided is not open.
+    return opened if project.overlap == 1 else opened.exclude(leases.done_with(user))
+
+
 def undecided(project: Project, user: Any) -> QuerySet[Example]:
-    """Texts that `user` could still decide: without a label, and not skipped by them."""
+    """Texts that `user` could still decide: open, not decided by them, and not skipped by them."""
     return project.examples.filter(status__in=[Status.OPEN, Status.SKIPPED]).exclude(
-        status=Status.SKIPPED, pk__in=skipped_by(project, user).values("pk")
+        leases.done_with(user) | Q(status=Status.SKIPPED, pk__in=skipped_by(project, user).values("pk"))
     )
 
 
 def skipped_by(project: Project, user: Any) -> QuerySet[Example]:
-    """Texts without a label that `user` skipped."""
-    return project.examples.filter(status=Status.SKIPPED).filter(_own_skip(user))
+    """Texts that wait for a decision of `user` and that they skipped."""
+    skipped = project.examples.filter(status=Status.SKIPPED).filter(_own_skip(user))
+    if project.overlap == 1:
+        return skipped
+    passed = project.examples.filter(status=Status.OPEN).filter(leases.passed_by(user))
+    return project.examples.filter(Q(pk__in=skipped.values("pk")) | Q(pk__in=passed.values("pk")))
 
 
 def progress(*, project: Project, user: Any) -> Progress:
@@ -130,7 +143,7 @@ def _own_skip(user: Any) -> Exists:
 
 def _candidates(project: Project, user: Any, order: str) -> Iterator[Example]:
     """Open texts in `order`, then those that only others skipped."""
-    opened = project.examples.filter(status=Status.OPEN)
+    opened = open_to(project, user)
     if order == "imported":
         # One index range per split, merged: a scan by id alone would walk over all that is decided.
         ranges = [
@@ -186,27 +199,3 @@ def _chunks(examples: Iterator[Example], size: int) -> Iterator[list[Example]]:
     while chunk := list(islice(examples, size)):
         yield chunk
 
-
-def _lease(project: Project, user: Any, examples: list[Example], n: int) -> Served:
-    """The first `n` of `examples` that nobody else holds, now held by `user`."""
-    keys = {example.pk: f"lease:{project.pk}:{example.pk}" for example in examples}
-    free: list[Example] = []
-    held = 0
-    try:
-        holders = cache.get_many(list(keys.values()))
-        for example in examples:
-            if len(free) >= n:
-                break
-            key = keys[example.pk]
-            holder = holders.get(key)
-            if holder == user.pk:
-                cache.touch(key, LEASE_SECONDS)
-            # `add` is one step in the cache: of two people asking at once, one gets the text.
-            elif holder is not None or not cache.add(key, user.pk, LEASE_SECONDS):
-                held += 1
-                continue
-            free.append(example)
-    except (RedisError, OSError):
-        LOG.warning("labelling queue: the cache does not answer; texts go out without leases", exc_info=True)
-        return Served(examples[:n])
-    return Served(free, held)

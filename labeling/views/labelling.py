@@ -22,7 +22,7 @@ from labeling.models import Example, Project
 from labeling.models.annotations import Action, Source
 from labeling.models.texts import Status
 from labeling.permissions import project_for
-from labeling.services import annotate, queue
+from labeling.services import annotate, leases, queue
 
 MAX_DECISIONS = 100
 MAX_HELD = 300
@@ -40,6 +40,9 @@ def label(request: HttpRequest, project_id: int) -> HttpResponse:
     order = _order(request, project)
     revisit = request.GET.get("skipped") == "1"
     first = _asked_text(request, project)
+    page = uuid.uuid4().hex
+    if first:
+        leases.acquire(project=project, user=request.user, example_ids=[first.pk], n=1, page=page)
     served = queue.next_texts(
         project=project,
         user=request.user,
@@ -47,6 +50,7 @@ def label(request: HttpRequest, project_id: int) -> HttpResponse:
         order=order,
         have=frozenset({first.pk} if first else ()),
         revisit_skipped=revisit,
+        page=page,
     )
     texts = [first, *served.texts] if first else served.texts
     progress = queue.progress(project=project, user=request.user)
@@ -72,6 +76,8 @@ def label(request: HttpRequest, project_id: int) -> HttpResponse:
             "mine": progress.mine,
             "user": request.user.pk,
             "project": project.pk,
+            "page": page,
+            "renewSeconds": leases.RENEW_SECONDS,
             "order": order,
             "revisit": revisit,
             "source": _asked_source(request) if first else Source.BLIND,
@@ -130,6 +136,7 @@ def label_next(request: HttpRequest, project_id: int) -> HttpResponse:
         order=_order(request, project),
         have=have,
         revisit_skipped=request.GET.get("skipped") == "1",
+        page=request.GET.get("page", "")[:36],
     )
     progress = queue.progress(project=project, user=request.user)
     return JsonResponse(
@@ -142,6 +149,23 @@ def label_next(request: HttpRequest, project_id: int) -> HttpResponse:
             "perLabel": progress.per_label,
         }
     )
+
+
+@require_POST
+def label_lease(request: HttpRequest, project_id: int) -> HttpResponse:
+    """Keep (`do=renew`, the page asks each minute) or give back (`do=release`, the page is left) texts.
+
+    `texts` are ids joined by commas, `page` is the tab's name. A plain form, so that a beacon can send it. The
+    answer names those that are no longer this person's."""
+    project = project_for(request, project_id, "label")
+    words = request.POST.get("texts", "").split(",")[:MAX_HELD]
+    ids = [int(word) for word in words if _is_id(word)]
+    page = request.POST.get("page", "")[:36]
+    if request.POST.get("do") == "release":
+        leases.release(project=project, user=request.user, example_ids=ids, page=page)
+        return HttpResponse(status=204)
+    renewed = leases.renew(project=project, user=request.user, example_ids=ids, page=page)
+    return JsonResponse({"held": renewed.held, "lost": renewed.lost})
 
 
 def _store(project: Project, user: Any, sent: Any) -> dict[str, Any]:

@@ -32,6 +32,17 @@
     url: words.decisionsUrl, user: start.user, project: start.project, onState: showState, onResult: takeResult,
   });
 
+  // What this page holds is renewed while it is open and given back when it is left.
+  window.wanxing.keepLeases({
+    url: words.leaseUrl, page: start.page, seconds: start.renewSeconds,
+    texts: () => [...queue, ...(current ? [current] : [])].filter((text) => text.status !== "labelled").map((text) => text.id),
+    onLost: (lost) => {
+      queue = queue.filter((text) => !lost.has(text.id));
+      if (current && lost.has(current.id)) window.wanxing.toast(words.leaseLost, 6);
+      if (queue.length < LOW) refill();
+    },
+  });
+
   // Deciding ----------------------------------------------------------------------------------
 
   function decide(action, label = null) {
@@ -146,7 +157,7 @@
     if (fetching || exhausted) return;
     fetching = true;
     const have = new Set([...queue.map((text) => text.id), ...outbox.texts(), ...(current ? [current.id] : [])]);
-    const query = new URLSearchParams({ have: [...have].slice(0, 300).join(","), order: start.order });
+    const query = new URLSearchParams({ have: [...have].slice(0, 300).join(","), order: start.order, page: start.page });
     if (start.revisit) query.set("skipped", "1");
     try {
       const response = await fetch(`${words.nextUrl}?${query}`, { redirect: "manual", credentials: "same-origin" });

@@ -130,4 +130,4 @@ function csrfToken() {
   return cookie ? decodeURIComponent(cookie.slice("csrftoken=".length)) : document.querySelector("[name=csrfmiddlewaretoken]").value;
 }
 
-window.wanxing = Object.assign(window.wanxing || {}, { Outbox });
+window.wanxing = Object.assign(window.wanxing || {}, { Outbox, csrfToken });

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from django.core.cache import cache
-from redis.exceptions import ConnectionError as CacheGone
 
 from labeling.models.texts import Split
 from labeling.services import annotate, queue
 from tests import factories as make
-
-
-@pytest.fixture(autouse=True)
-def _fresh_cache():
-    cache.clear()
-    yield
-    cache.clear()
 
 
 @pytest.fixture
@@ -92,24 +83,6 @@ def test_two_people_get_different_texts_and_reload_gives_the_same(project):
     assert answer.texts == examples[4:]
     assert answer.held_by_others == 4
     assert served(project, n=4) == first
-
-
-def test_a_lease_runs_out(project):
-    other, example = make.make_member(project), make.make_example(project)
-    assert served(project) == [example]
-    assert served(project, user=other) == []
-    cache.delete(f"lease:{project.pk}:{example.pk}")
-    assert served(project, user=other) == [example]
-
-
-def test_without_the_cache_the_queue_works_on(project, monkeypatch):
-    examples = [make.make_example(project) for _ in range(3)]
-
-    def gone(*args, **kwargs):
-        raise CacheGone("no such socket")
-
-    monkeypatch.setattr(cache._connections["default"], "get_many", gone, raising=False)
-    assert served(project, n=2) == examples[:2]
 
 
 def test_texts_of_another_project_never_come(project):

@@ -105,6 +105,7 @@ LABELLING: dict[str, Row] = {
     "label_decide": Row(post="label"),
     "label_decisions": Row(post="label"),
     "label_next": Row(get="label"),
+    "label_lease": Row(post="label", data={"texts": "1"}),
 }
 
 # Runs, predictions, bundles: training/urls.py.

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from labeling.models import Invitation, Membership, Project
 from labeling.models.projects import Role
-from labeling.services import members
+from labeling.services import leases, members
 from webapp import setup_code
 
 # "!" is not allowed in a name that somebody chooses, so nobody can hold it.
@@ -121,6 +121,7 @@ def delete_account(*, user: Any) -> None:
 
 def _leave_a_nameless_account(user: Any) -> None:
     user.memberships.all().delete()
+    leases.release_all(user=user)
     Invitation.objects.filter(created_by=user, used_at__isnull=True).delete()
     user.username = f"{_NAMELESS}{user.pk}"
     user.display_name = _("已注销的账号")
@@ -130,6 +131,11 @@ def _leave_a_nameless_account(user: Any) -> None:
     user.save()
 
 
+def give_back_texts(user: Any) -> None:
+    """Free what `user` holds in every labelling queue."""
+    leases.release_all(user=user)
+
+
 def set_active(*, user: Any, active: bool, by: Any) -> None:
     """Open or close an account; a closed one is signed out at its next request.
 
@@ -137,6 +143,8 @@ def set_active(*, user: Any, active: bool, by: Any) -> None:
     if user.pk == by.pk:
         raise AccountError(_("不能停用自己的账号。"))
     get_user_model().objects.filter(pk=user.pk).update(is_active=active)
+    if not active:
+        leases.release_all(user=user)
 
 
 def set_administrator(*, user: Any, administrator: bool, by: Any) -> None:

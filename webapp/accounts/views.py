@@ -90,7 +90,8 @@ def locked_out(
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session."""
+    """End the session; texts that the person held are free for others."""
+    services.give_back_texts(request.user)
     logout(request)
     messages.success(request, _("已退出登录。"))
     return redirect("sign_in")

@@ -181,9 +181,7 @@ def undo(
             )
             _keep(example, derive(example))
             if undone.action not in (Action.FLAG, Action.UNFLAG):
-                leases.settle(
-                    example=example, user=user, overlap=project.overlap, decided=False, again=True
-                )
+                leases.settle(example=example, user=user, overlap=project.overlap, decided=False, again=True)
             return Decision(annotation, example, overruled=_overruled(undone, user))
     except IntegrityError:
         earlier = _earlier(project, client_id)

@@ -59,9 +59,7 @@ class _Places:
         return next((slot for slot in range(overlap) if slot not in others), None)
 
 
-def acquire(
-    *, project: Project, user: Any, example_ids: Sequence[int], n: int, page: str = ""
-) -> Acquired:
+def acquire(*, project: Project, user: Any, example_ids: Sequence[int], n: int, page: str = "") -> Acquired:
     """Hold the first `n` of `example_ids` that have a free place for LEASE_SECONDS.
 
     Own leases are renewed and come to this `page` (a tab). Texts that the person is done with, or that were decided
@@ -93,9 +91,7 @@ def acquire(
         # Of two who wanted one place, the other's row shows now, with the slot that it took.
         places = _read(wanted, user, now)
         missing = [
-            pk
-            for pk in missing
-            if pk not in places.mine and places.free(pk, project.overlap) is not None
+            pk for pk in missing if pk not in places.mine and places.free(pk, project.overlap) is not None
         ]
         if not missing:
             break

@@ -198,4 +198,3 @@ def _without(have: frozenset[int], examples: Any) -> Iterator[Example]:
 def _chunks(examples: Iterator[Example], size: int) -> Iterator[list[Example]]:
     while chunk := list(islice(examples, size)):
         yield chunk
-

@@ -44,7 +44,9 @@ def label(project, user, example):
 
 def jump(seconds: int) -> None:
     """As if the database's clock had jumped ahead by `seconds` (or back)."""
-    Lease.objects.filter(expires_at__isnull=False).update(expires_at=F("expires_at") - timedelta(seconds=seconds))
+    Lease.objects.filter(expires_at__isnull=False).update(
+        expires_at=F("expires_at") - timedelta(seconds=seconds)
+    )
 
 
 def test_the_database_refuses_a_second_holder_and_a_second_place_of_one_person(project):
@@ -207,7 +209,7 @@ def test_ten_people_at_once_hold_and_decide_each_text_exactly_as_often_as_asked(
                     annotate.decide(
                         project=project, user=user, example_id=example.pk, action="label", label_id=label_id
                     )
-        except BaseException as error:  # noqa: BLE001 - reported below
+        except BaseException as error:
             failures.append(error)
         finally:
             connection.close()

@@ -25,7 +25,14 @@ Enqueue = Callable[[int, str], None]
 _enqueue: Enqueue | None = None
 
 # Jobs that one person may start in an hour, by kind; a person at a page does not reach them.
-HOURLY_LIMITS = {"import": 60, "train": 30, "export": 60, "predict_file": 60, "predict_pool": 60}
+HOURLY_LIMITS = {
+    "import": 60,
+    "train": 30,
+    "export": 60,
+    "predict_file": 60,
+    "predict_pool": 60,
+    "quality": 60,
+}
 UPLOADS_AN_HOUR = 120
 
 

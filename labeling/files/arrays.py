@@ -12,10 +12,12 @@ import json
 import os
 import struct
 import tempfile
+import threading
 import zipfile
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import numpy as np
 
@@ -25,6 +27,9 @@ _LOCAL_HEADER_BYTES = 30
 # Whoever reads the archive passes over an extra field of an unknown kind: it makes room for the alignment.
 _PADDING_KIND = 0xD935
 _LONGEST_ABOUT_BYTES = 1 << 20
+_KEPT_OPEN = 32
+
+T = TypeVar("T")
 
 
 class BadArrays(Exception):
@@ -71,6 +76,37 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if not isinstance(about, dict):
         raise BadArrays(f"{path.name}: {_ABOUT} is not an object")
     return arrays, about
+
+
+class Watched(Generic[T]):
+    """Calls `load(path)` once for each version of a file, and keeps the newest few. Threads may share it."""
+
+    def __init__(self, load: Callable[[Path], T | None]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._open: OrderedDict[Path, tuple[tuple[int, int, int], T | None]] = OrderedDict()
+
+    def read(self, path: Path) -> T | None:
+        """What `load` makes of `path` as it is now; None where there is no such file."""
+        try:
+            found = path.stat()
+        except OSError:
+            with self._lock:
+                self._open.pop(path, None)
+            return None
+        version = (found.st_mtime_ns, found.st_size, found.st_ino)
+        with self._lock:
+            kept = self._open.get(path)
+            if kept is not None and kept[0] == version:
+                self._open.move_to_end(path)
+                return kept[1]
+        loaded = self._load(path)
+        with self._lock:
+            self._open[path] = (version, loaded)
+            self._open.move_to_end(path)
+            while len(self._open) > _KEPT_OPEN:
+                self._open.popitem(last=False)
+        return loaded
 
 
 def _add(archive: zipfile.ZipFile, file: BinaryIO, name: str, array: np.ndarray) -> None:

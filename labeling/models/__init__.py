@@ -8,6 +8,7 @@ from labeling.models.labels import Label, LabelWord, PromptTemplate
 from labeling.models.leases import Lease
 from labeling.models.predictions import Prediction
 from labeling.models.projects import GuidelineVersion, Invitation, Membership, Project
+from labeling.models.quality import QualityCheck, Suspect
 from labeling.models.texts import Example, ExampleLabel
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "Prediction",
     "Project",
     "PromptTemplate",
+    "QualityCheck",
     "Rule",
     "SavedView",
+    "Suspect",
     "WeakLabel",
 ]

@@ -27,6 +27,7 @@ from labeling.models import (
     Project,
     PromptTemplate,
     Rule,
+    Suspect,
     WeakLabel,
 )
 from labeling.models.labels import DEFAULT_TEMPLATE
@@ -100,6 +101,7 @@ def delete_project(*, project: Project) -> None:
     for function in _before_deletion:
         function(project)
     of_project: list[models.QuerySet[Any]] = [
+        Suspect.objects.filter(project=project),
         # The newest first: an undo points to the decision before it.
         Annotation.objects.filter(project=project),
         Lease.objects.filter(project=project),

@@ -1,8 +1,8 @@
 """The next texts for one person.
 
-Order: random (the order fixed at import), as imported, or shortest first (of the next few thousand at random). Every
-split is drawn from: the texts that measure a model need a person's label too, and get it without a suggestion. Open
-texts come first; then those that others skipped.
+Order: random (the order fixed at import), as imported, shortest first (of the next few thousand at random), or as a
+model ranked them (`labeling.services.queue_orders`). Every split is drawn from: the texts that measure a model need a
+person's label too, and get it without a suggestion. Open texts come first; then those that others skipped.
 
 A text that is handed out is leased (`labeling.services.leases`): two people never hold the same one, unless the
 project asks several people about each text.
@@ -17,15 +17,19 @@ from itertools import islice
 from typing import Any
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
-from django.db.models.functions import Length
 from django.utils.translation import gettext_lazy as _
 
 from labeling.models import Annotation, Example, Project
 from labeling.models.annotations import Action
 from labeling.models.texts import Split, Status
-from labeling.services import leases
+from labeling.services import leases, queue_orders
 
-ORDERS = {"random": _("随机"), "imported": _("按导入顺序"), "shortest": _("短的在前")}
+ORDERS = {
+    **queue_orders.ORDERS,
+    "random": _("随机"),
+    "imported": _("按导入顺序"),
+    "shortest": _("短的在前"),
+}
 PREFETCH = 8
 SHORTEST_OF = 5_000
 _SHORTEST = 512
@@ -154,9 +158,9 @@ def _candidates(project: Project, user: Any, order: str) -> Iterator[Example]:
     elif order == "shortest":
         # Of the next few thousand: sorting 930,000 texts by length took ten seconds a page.
         window = opened.order_by("order", "id").values("pk")[:SHORTEST_OF]
-        yield from (
-            opened.filter(pk__in=window).annotate(length=Length("text")).order_by("length", "id")[:_SHORTEST]
-        )
+        yield from (opened.filter(pk__in=window).order_by("length", "id")[:_SHORTEST])
+    elif order in queue_orders.ORDERS:
+        yield from queue_orders.candidates(project, order, opened, _by_order(opened))
     else:
         yield from _by_order(opened)
     skipped = project.examples.filter(status=Status.SKIPPED)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +16,13 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 
-from labeling.files.arrays import BadArrays, read_arrays, write_arrays
+from labeling.files.arrays import BadArrays, Watched, read_arrays, write_arrays
 
 LOG = logging.getLogger(__name__)
 
 SOURCES = ("probe", "zero_shot")
 MIN_HELD_OUT = 10
 _FORM = 1
-_KEPT_OPEN = 16
 _Z = 1.96
 
 
@@ -111,7 +108,7 @@ def write(project_id: int, scores: Scores) -> None:
 
 def read(project_id: int, source: str) -> Scores | None:
     """The project's scores by `source`, mapped into memory; None where there are none (or none that can be read)."""
-    return _READER.read(_path(project_id, source), source)
+    return _FILES.read(_path(project_id, source))
 
 
 def best(project_id: int) -> Scores | None:
@@ -125,55 +122,26 @@ def remove(project_id: int, source: str) -> None:
     _path(project_id, source).unlink(missing_ok=True)
 
 
-class _Reader:
-    """Opens each file once per version of it: a page that asks for eight texts maps nothing anew."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: OrderedDict[Path, tuple[tuple[int, int, int], Scores | None]] = OrderedDict()
-
-    def read(self, path: Path, source: str) -> Scores | None:
-        try:
-            found = path.stat()
-        except OSError:
-            with self._lock:
-                self._open.pop(path, None)
-            return None
-        version = (found.st_mtime_ns, found.st_size, found.st_ino)
-        with self._lock:
-            kept = self._open.get(path)
-            if kept is not None and kept[0] == version:
-                self._open.move_to_end(path)
-                return kept[1]
-        scores = _read(path, source)
-        with self._lock:
-            self._open[path] = (version, scores)
-            self._open.move_to_end(path)
-            while len(self._open) > _KEPT_OPEN:
-                self._open.popitem(last=False)
-        return scores
-
-
-_READER = _Reader()
-
-
 def _path(project_id: int, source: str) -> Path:
     if source not in SOURCES:
         raise ValueError(f"unknown source {source!r}")
     return folder_of(project_id) / f"{source}.npz"
 
 
-def _read(path: Path, source: str) -> Scores | None:
+def _read(path: Path) -> Scores | None:
     try:
         arrays, about = read_arrays(path)
         if about["form"] != _FORM:
             raise BadArrays(f"form {about['form']} instead of {_FORM}")
-        return _checked(source, arrays, about)
+        return _checked(path.stem, arrays, about)
     except FileNotFoundError:
         return None
     except (BadArrays, KeyError, TypeError, ValueError) as error:
         LOG.warning("scores %s cannot be read and count as absent: %s", path, error)
         return None
+
+
+_FILES = Watched(_read)
 
 
 def _checked(source: str, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Scores:

@@ -1,6 +1,6 @@
 """Addresses of projects, texts, labels and labelling. Names are not namespaced: they are unique in the house."""
 
-from labeling.urls import jobs, labelling, labels, projects, texts
+from labeling.urls import jobs, labelling, labels, projects, quality, texts
 
 urlpatterns = [
     *jobs.urlpatterns,
@@ -8,4 +8,5 @@ urlpatterns = [
     *texts.urlpatterns,
     *labels.urlpatterns,
     *labelling.urlpatterns,
+    *quality.urlpatterns,
 ]

@@ -108,6 +108,13 @@ LABELLING: dict[str, Row] = {
     "label_lease": Row(post="label", data={"texts": "1"}),
 }
 
+# Lists of texts to look at once more: labeling/urls/quality.py.
+QUALITY: dict[str, Row] = {
+    "quality": Row(get="read", post="review"),
+    "quality_list": Row(get="read", same_project=False),
+    "quality_decide": Row(post="review", data={"do": "keep"}),
+}
+
 # Runs, predictions, bundles: training/urls.py.
 TRAINING: dict[str, Row] = {
     "train": Row(get="read", post="train"),
@@ -138,4 +145,13 @@ JOBS: dict[str, Row] = {
     "job_cancel": Row(post="train"),
 }
 
-TABLE: dict[str, Row] = {**ACCOUNTS, **PROJECTS, **TEXTS, **LABELS, **LABELLING, **TRAINING, **JOBS}
+TABLE: dict[str, Row] = {
+    **ACCOUNTS,
+    **PROJECTS,
+    **TEXTS,
+    **LABELS,
+    **LABELLING,
+    **QUALITY,
+    **TRAINING,
+    **JOBS,
+}

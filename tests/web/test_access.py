@@ -158,6 +158,7 @@ def objects_of(project: Any, *, number: int) -> dict[str, Any]:
         "batch_id": batch.pk,
         "number": run.number,
         "split": "dev",
+        "kind": "errors",
         "export_id": export.pk,
         "prediction_id": prediction.pk,
         "job_id": run.job_id,

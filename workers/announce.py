@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 PREFIX = "wanxing:worker:"
 EVERY_SECONDS = 10
 LIVES_SECONDS = 35
+# A page that waits is told soon that nobody listens.
+LISTENS = "wanxing:listens:"
+LISTENS_EVERY_SECONDS = 2
+LISTENS_LIVES_SECONDS = 8
 
 
 def devices_here() -> list[str]:
@@ -39,7 +43,7 @@ def devices_here() -> list[str]:
 
 
 def announce_forever(name: str, queues: list[str]) -> None:
-    """Keep this worker's key alive from a daemon thread of its main process."""
+    """Keep this worker's keys alive from a daemon thread of its main process; they are there when this returns."""
     said = json.dumps(
         {
             "name": name,
@@ -50,16 +54,48 @@ def announce_forever(name: str, queues: list[str]) -> None:
         }
     )
 
-    def keep() -> None:
-        while True:
-            try:
-                with settings.BROKER.client(broker.CACHE) as client:
-                    client.set(PREFIX + name, said, ex=LIVES_SECONDS)
-            except RedisError as error:
-                logger.debug("not announced: %s", error)
-            time.sleep(EVERY_SECONDS)
+    here = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
 
+    def announce(told: dict[str, int]) -> None:
+        try:
+            with settings.BROKER.client(broker.CACHE) as client:
+                for key, seconds in told.items():
+                    client.set(key, said if key.startswith(PREFIX) else here, ex=seconds)
+        except RedisError as error:
+            logger.debug("not announced: %s", error)
+
+    def keep() -> None:
+        beat = 0
+        while True:
+            time.sleep(LISTENS_EVERY_SECONDS)
+            beat += 1
+            announce(listens if beat % (EVERY_SECONDS // LISTENS_EVERY_SECONDS) else {**listens, **whole})
+
+    whole = {PREFIX + name: LIVES_SECONDS}
+    listens = {LISTENS + queue: LISTENS_LIVES_SECONDS for queue in queues}
+    announce({**listens, **whole})
     threading.Thread(target=keep, name="announce", daemon=True).start()
+
+
+def worker_listens(client: Any, queue: str) -> bool:
+    """Whether a worker listens to `queue`, known to within some seconds; on this machine to the moment.
+
+    `client`: of the broker's CACHE part. Raises RedisError."""
+    found = client.get(LISTENS + queue)
+    if found is None:
+        return False
+    here = json.loads(found)
+    return here["host"] != socket.gethostname() or _process_lives(here["pid"])
+
+
+def _process_lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def live_workers() -> list[dict[str, Any]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import close_old_connections
 
-from workers import runner
+from workers import questions, runner
 from workers.celery import app
-from workers.sessions import classifier_for
+from workers.live import awaited
 
 
 @app.task(name="workers.run_job", ignore_result=True)
@@ -19,7 +21,13 @@ def run_job(job_id: int) -> str:
         close_old_connections()
 
 
-@app.task(name="workers.predict_live")
-def predict_live(model_folder: str, texts: list[str]) -> list[list[float]]:
-    """Probabilities of a few texts, (n_texts, n_labels), for a page that is waiting."""
-    return classifier_for(model_folder).predict_proba(texts).tolist()
+@app.task(name="workers.answer")
+def answer(
+    question: str, payload: dict[str, Any], deadline: float, newest: tuple[str, int] | None
+) -> dict[str, Any]:
+    """The answer to a page that waits until `deadline` (seconds of the epoch); see `workers.questions`."""
+    close_old_connections()
+    try:
+        return questions.answer(question, payload, awaited(deadline, newest))
+    finally:
+        close_old_connections()

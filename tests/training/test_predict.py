@@ -272,15 +272,15 @@ def test_live_answers_are_ranked(run, monkeypatch):
     model = load_model(run.model_folder)
     asked = []
 
-    def ask(folder, texts, timeout_seconds):
-        asked.append((folder, timeout_seconds))
-        return model.predict_proba(texts).tolist()
+    def ask(question, payload, *, timeout_seconds, newest):
+        asked.append((question, payload["model_folder"], timeout_seconds, newest))
+        return model.predict_proba(payload["texts"]).tolist()
 
     monkeypatch.setattr(live, "_ask", ask)
     answers = predict.ask_live(run, ["财经财经报道", "体育"])
     assert [answer.label["name"] for answer in answers] == ["财经", "体育"]
     assert answers[0].confidence == max(share for _, share in answers[0].ranked)
-    assert asked == [(str(run.model_folder), predict.LIVE_TIMEOUT_SECONDS)]
+    assert asked == [("predict", str(run.model_folder), predict.LIVE_TIMEOUT_SECONDS, None)]
 
 
 def test_live_without_workers_says_so(run, monkeypatch):

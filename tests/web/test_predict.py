@@ -42,7 +42,11 @@ def url(name, run, *args):
 def live_model(run, monkeypatch):
     """The live worker's part, played by the same classifier in this process."""
     model = load_model(run.model_folder)
-    monkeypatch.setattr(live, "_ask", lambda folder, texts, seconds: model.predict_proba(texts).tolist())
+
+    def ask(question, payload, *, timeout_seconds, newest):
+        return model.predict_proba(payload["texts"]).tolist()
+
+    monkeypatch.setattr(live, "_ask", ask)
 
 
 def test_without_a_model_the_page_teaches(client):
@@ -63,7 +67,7 @@ def test_pasted_lines_are_answered_with_bars(signed_in, run, live_model):
 
 @pytest.mark.parametrize("error", [live.LiveTimeout, live.LiveUnavailable, live.LiveFailed])
 def test_worker_that_does_not_answer_is_said_and_the_text_stays(signed_in, run, monkeypatch, error):
-    def ask(folder, texts, seconds):
+    def ask(question, payload, *, timeout_seconds, newest):
         raise error("x")
 
     monkeypatch.setattr(live, "_ask", ask)

@@ -31,6 +31,12 @@ def is_complete(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file() and (folder / VOCABULARY).is_file()
 
 
+def is_here(name: str) -> bool:
+    """Whether `fetch` has nothing left to do for the ERNIE called `name`."""
+    folder = models_home() / name
+    return is_complete(folder) and (folder / store.CONFIG_FILE).is_file()
+
+
 def fetch(name: str, emit: Listener, *, home: Path | None = None) -> Path:
     """The folder of the ERNIE called `name`, downloaded from where PaddleNLP downloads it if need be.
 

@@ -64,11 +64,13 @@ def resolve(
     on_event: Listener | None = None,
     *,
     trusted: bool = False,
+    download: bool = True,
 ) -> Backbone:
     """The backbone called `name_or_path`, unpacked or converted under `cache_dir` if it is not there yet.
 
     A folder is one of PaddleNLP or of Hugging Face. `trusted`: an operator vouches for it, so pickled weights in
-    it may be read. Raises BackboneError or one of its children in `backbone_store` and `backbone_folders`.
+    it may be read. Without `download` one that is not on this machine is BackboneOffline, and PaddleNLP is not imported.
+    Raises BackboneError or one of its children in `backbone_store` and `backbone_folders`.
     """
     cache_dir = Path(cache_dir)
     emit = on_event or (lambda event: None)
@@ -76,9 +78,14 @@ def resolve(
     if name == SHIPPED_BACKBONE:
         return _resolve_shipped(cache_dir, SHIPPED_FOLDER, SHIPPED_BACKBONE)
     if name in {known.name for known in KNOWN_BACKBONES}:
-        return _unpacked(cache_dir, name) or _resolve_folder(
-            backbone_download.fetch(name, emit), cache_dir, name, trusted=True
-        )
+        unpacked = _unpacked(cache_dir, name)
+        if unpacked is not None:
+            return unpacked
+        if not download and not backbone_download.is_here(name):
+            raise store.BackboneOffline(
+                f"{name} is not on this machine yet", hint="Train once with it: that downloads it.", name=name
+            )
+        return _resolve_folder(backbone_download.fetch(name, emit), cache_dir, name, trusted=True)
     folder = Path(name_or_path)
     if folder.is_dir():
         return _resolve_folder(folder.resolve(), cache_dir, folder.resolve().name, trusted=trusted)
@@ -87,6 +94,12 @@ def resolve(
         hint=f"Known are {', '.join(known.name for known in KNOWN_BACKBONES)}.",
         name=name,
     )
+
+
+def sentence_prefix(backbone: Backbone) -> str:
+    """What a sentence encoder wants before a text ("query: " for the shipped one, see its model card)."""
+    known = backbone.config.get("sentence_prefix")
+    return known if known is not None else "query: " if backbone.name.startswith("wanxing-") else ""
 
 
 def _resolve_shipped(cache_dir: Path, folder: Path, name: str) -> Backbone:

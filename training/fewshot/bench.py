@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.fewshot.backbones import Backbone
+from training.fewshot.backbones import Backbone, sentence_prefix
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData
 from training.fewshot.pool import Lessons
@@ -71,9 +71,3 @@ class Bench:
             parse(text, soft_encoder=self.config.soft_encoder, hidden_size=self.config.encoder_hidden_size)
             for text in written
         ]
-
-
-def sentence_prefix(backbone: Backbone) -> str:
-    """What a sentence encoder wants before a text ("query: " for the shipped one, see its model card)."""
-    known = backbone.config.get("sentence_prefix")
-    return known if known is not None else "query: " if backbone.name.startswith("wanxing-") else ""

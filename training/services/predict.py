@@ -93,7 +93,11 @@ def ask_live(run: TrainingRun, texts: list[str]) -> list[TextAnswer]:
 
     Raises PredictRefused("not_trained"), LiveTimeout, LiveUnavailable."""
     require_model(run)
-    rows = live.ask(str(run.model_folder), texts, LIVE_TIMEOUT_SECONDS)
+    rows = live.ask(
+        "predict",
+        {"model_folder": str(run.model_folder), "texts": texts},
+        timeout_seconds=LIVE_TIMEOUT_SECONDS,
+    )
     return [
         TextAnswer(text, sorted(zip(run.labels, map(float, row), strict=True), key=lambda pair: -pair[1]))
         for text, row in zip(texts, rows, strict=True)

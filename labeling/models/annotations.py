@@ -12,6 +12,7 @@ from labeling.models.texts import Example
 
 class Action(models.TextChoices):
     LABEL = "label"
+    NONE = "none"  # none of the labels fits, where a project allows several
     SKIP = "skip"
     CLEAR = "clear"
     UNDO = "undo"
@@ -60,6 +61,9 @@ class Annotation(models.Model):
         blank=True,
         related_name="+",
         help_text="what a model suggested in view",
+    )
+    suggested_labels = models.JSONField(
+        default=list, blank=True, help_text="ids of all labels suggested, where a project allows several"
     )
     suggestion_probability = models.FloatField(null=True, blank=True)
     suggestion_source = models.CharField(max_length=20, blank=True, help_text="zero_shot, probe or run:ID")

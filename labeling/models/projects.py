@@ -72,6 +72,12 @@ class Membership(models.Model):
     role = models.CharField(max_length=12, choices=Role.choices)
     keys = models.JSONField(default=dict, blank=True, help_text="own keys: {label id: key}")
     hide_suggestions = models.BooleanField(default=False)
+    seen_guidelines = models.PositiveIntegerField(
+        default=0, help_text="the newest version of the guidelines that this person has had in view"
+    )
+    goal = models.PositiveIntegerField(
+        null=True, blank=True, help_text="labelled texts that this person aims at; all of them where empty"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

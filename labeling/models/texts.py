@@ -49,10 +49,11 @@ def text_hash(text: str) -> bytes:
 
 class ExampleQuerySet(models.QuerySet["Example"]):
     def labelled(self) -> ExampleQuerySet:
-        return self.filter(label__isnull=False)
+        """Texts that are decided; in projects with several labels, also those that none of them fits."""
+        return self.filter(status=Status.LABELLED)
 
     def unlabelled(self) -> ExampleQuerySet:
-        return self.filter(label__isnull=True)
+        return self.filter(status__in=[Status.OPEN, Status.SKIPPED, Status.DISPUTED])
 
     def for_training(self) -> ExampleQuerySet:
         """Labelled texts that a model may learn from: never dev, never test."""
@@ -64,7 +65,10 @@ class ExampleQuerySet(models.QuerySet["Example"]):
 
 
 class Example(models.Model):
-    """A text. `label` and `status` are derived from its annotations and kept here for the lists."""
+    """A text. `label` and `status` are derived from its annotations and kept here for the lists.
+
+    In projects with several labels, `label` is the first of them (ExampleLabel has all), and a labelled text
+    without one is a text that none of them fits."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="examples")
     text = models.TextField()
@@ -104,9 +108,8 @@ class Example(models.Model):
             models.UniqueConstraint(fields=["project", "text_hash"], name="text_unique_in_project"),
             models.CheckConstraint(condition=models.Q(split__in=Split.values), name="example_split_known"),
             models.CheckConstraint(
-                condition=models.Q(status="labelled", label__isnull=False)
-                | (~models.Q(status="labelled") & models.Q(label__isnull=True)),
-                name="labelled_means_a_label",
+                condition=models.Q(status="labelled") | models.Q(label__isnull=True),
+                name="a_label_means_labelled",
             ),
         ]
         indexes = [

@@ -1,9 +1,6 @@
-"""Decisions about texts: append the event, carry the text's present state along, in one short transaction.
+"""Decisions about texts: append the event, bring the text's present state along, in one short transaction.
 
-The present state of a text (label, status, flag, time) is a fold over its events. `decide` applies one event to
-the state that is kept on the row; `undo` strikes one out and folds again; `derive` folds from the beginning, and
-equals what is kept.
-
+The present state of a text (labels, status, flag, who and when) is a fold over its events (`fold`, `states`).
 Each decision carries a `client_id` that the page made, so a resend finds the earlier event and changes nothing.
 PostgreSQL holds the text's row for the length of the transaction; SQLite has one writer at a time.
 """
@@ -13,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import uuid
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -22,15 +18,17 @@ from django.utils.translation import gettext as _
 
 from labeling.models import Annotation, Example, Label, Project
 from labeling.models.annotations import Action, Source
-from labeling.models.texts import Split, Status
+from labeling.models.projects import Task
+from labeling.models.texts import Split
 from labeling.services import leases
-from labeling.services.labels import hold_label
+from labeling.services.fold import BY_HAND, DECIDING
+from labeling.services.labels import hold_labels
+from labeling.services.states import derive, keep
 
 UNDO_DEPTH = 50
 MAX_SECONDS = 3600.0
 BLIND_SPLITS = (Split.DEV, Split.TEST)
-DECIDABLE = (Action.LABEL, Action.SKIP, Action.CLEAR, Action.FLAG, Action.UNFLAG)
-BY_HAND = (Source.BLIND, Source.SUGGESTION, Source.REVIEW)
+DECIDABLE = (*DECIDING, Action.SKIP, Action.CLEAR, Action.FLAG, Action.UNFLAG)
 
 
 class AnnotateError(Exception):
@@ -58,13 +56,12 @@ class NothingToUndo(AnnotateError):
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
-    """What is kept on the text's row."""
+class Suggested:
+    """A model's answer that was in view: its labels (the likeliest first), how likely, and whose it was."""
 
-    label_id: int | None = None
-    status: str = Status.OPEN
-    flagged: bool = False
-    decided_at: datetime | None = None
+    label_ids: tuple[int, ...]
+    probability: float
+    source: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,16 +84,29 @@ def decide(
     example_id: int,
     action: str,
     label_id: int | None = None,
+    label_ids: Sequence[int] | None = None,
     client_id: uuid.UUID | None = None,
     source: str = Source.BLIND,
+    suggested: Suggested | None = None,
+    guideline_version: int | None = None,
     seconds: float | None = None,
     reason: str = "",
 ) -> Decision:
     """Append one decision of `user` and bring the text's row up to date.
 
-    `seconds` is the time that the text was looked at, cut to an hour. Raises UnknownText, LabelGone, BlindOnly, or
-    AnnotateError for an action or source that a person cannot take."""
-    if action not in DECIDABLE or source not in BY_HAND:
+    `label_ids` where the project allows several labels; the action "none" says that no label fits. With `suggested`
+    in view the source is "suggestion", whatever was passed. `seconds` is the time that the text was looked at, cut
+    to an hour. Raises UnknownText, LabelGone, BlindOnly, or AnnotateError for what a person cannot decide."""
+    if suggested is not None and source != Source.ADJUDICATION:
+        source = Source.SUGGESTION
+    several = project.task == Task.MULTI_LABEL
+    asked = list(dict.fromkeys(label_ids or ([label_id] if label_id is not None else [])))
+    if (
+        action not in DECIDABLE
+        or source not in BY_HAND
+        or (source == Source.SUGGESTION and suggested is None)
+        or (not several and (len(asked) > 1 or action == Action.NONE))
+    ):
         raise AnnotateError(_("不认识的操作。"))
     try:
         with transaction.atomic():
@@ -108,30 +118,34 @@ def decide(
             earlier = _earlier(project, client_id)
             if earlier:
                 return earlier
-            if source == Source.SUGGESTION and example.split in BLIND_SPLITS:
+            if suggested is not None and example.split in BLIND_SPLITS:
                 raise BlindOnly(_("验证集和测试集的文本只能在看不到模型答案时标注。"))
-            label = _present_label(project, label_id) if action == Action.LABEL else None
-            annotation = Annotation.objects.create(
+            labels = _present_labels(project, asked) if action == Action.LABEL else []
+            annotation = Annotation(
                 project=project,
                 example=example,
                 user=user,
                 action=action,
-                label=label,
+                label=labels[0] if labels else None,
+                labels=[label.pk for label in labels] if several else [],
                 previous_label_id=example.label_id,
                 source=source,
                 client_id=client_id,
                 seconds=_clean_seconds(seconds),
                 reason=reason.strip()[:200],
+                guideline_version=_seen_version(project, guideline_version),
             )
-            _keep(example, apply(_kept(example), annotation))
+            _put_suggestion(annotation, suggested, several)
+            annotation.save(force_insert=True)
+            keep(project=project, example=example, state=derive(project=project, example=example))
             if action == Action.CLEAR:
                 leases.forget(example_ids=[example.pk])
-            elif action in (Action.LABEL, Action.SKIP):
+            elif action in (*DECIDING, Action.SKIP):
                 leases.settle(
                     example=example,
                     user=user,
                     overlap=project.overlap,
-                    decided=action == Action.LABEL,
+                    decided=action in DECIDING,
                     passed=action == Action.SKIP,
                 )
             return Decision(annotation, example)
@@ -179,7 +193,7 @@ def undo(
                 source=undone.source,
                 client_id=client_id,
             )
-            _keep(example, derive(example))
+            keep(project=project, example=example, state=derive(project=project, example=example))
             if undone.action not in (Action.FLAG, Action.UNFLAG):
                 leases.settle(example=example, user=user, overlap=project.overlap, decided=False, again=True)
             return Decision(annotation, example, overruled=_overruled(undone, user))
@@ -188,48 +202,6 @@ def undo(
         if earlier is None:
             raise NothingToUndo(_("这个决定已经撤销过了。")) from None
         return earlier
-
-
-def apply(state: State, event: Annotation) -> State:
-    """The state after `event`. A skip leaves a label that is there in place."""
-    if event.action == Action.LABEL:
-        return dataclasses.replace(
-            state, label_id=event.label_id, status=Status.LABELLED, decided_at=event.created_at
-        )
-    if event.action == Action.CLEAR:
-        return dataclasses.replace(state, label_id=None, status=Status.OPEN, decided_at=None)
-    if event.action == Action.SKIP and state.label_id is None:
-        return dataclasses.replace(state, status=Status.SKIPPED, decided_at=event.created_at)
-    if event.action in (Action.FLAG, Action.UNFLAG):
-        return dataclasses.replace(state, flagged=event.action == Action.FLAG)
-    return state
-
-
-def replay(base: State, events: Iterable[Annotation]) -> State:
-    """`base` after `events` (oldest first), without those that a later UNDO struck out."""
-    listed = list(events)
-    struck = {event.undoes_id for event in listed if event.action == Action.UNDO}
-    state = base
-    for event in listed:
-        if event.pk not in struck:
-            state = apply(state, event)
-    return state
-
-
-def derive(example: Example) -> State:
-    """The state of `example` by its events alone.
-
-    A text may have come with a label: that is what its first event found (`previous_label`), or what the row holds
-    while there is no event. A label that was deleted since counts as none."""
-    events = list(example.annotations.order_by("id"))
-    base_label_id = events[0].previous_label_id if events else example.label_id
-    base = State()
-    if base_label_id is not None:
-        base = State(label_id=base_label_id, status=Status.LABELLED, decided_at=example.created_at)
-    state = replay(base, events)
-    if state.label_id and not Label.objects.filter(pk=state.label_id, archived_at__isnull=True).exists():
-        return dataclasses.replace(state, label_id=None, status=Status.OPEN, decided_at=None)
-    return state
 
 
 def _earlier(project: Project, client_id: uuid.UUID | None) -> Decision | None:
@@ -253,11 +225,35 @@ def _held(project: Project, example_id: int) -> Example:
         raise UnknownText(_("这条文本已经不在项目里了。")) from None
 
 
-def _present_label(project: Project, label_id: int | None) -> Label:
-    label = hold_label(project=project, label_id=label_id)
-    if label is None:
+def _present_labels(project: Project, label_ids: Sequence[int]) -> list[Label]:
+    """The labels of these ids in their order; all of them must still be there."""
+    labels = hold_labels(project=project, label_ids=label_ids)
+    if not labels or len(labels) != len(label_ids):
         raise LabelGone(_("这个标签已被删除，请刷新页面后重选。"))
-    return label
+    return labels
+
+
+def _put_suggestion(annotation: Annotation, suggested: Suggested | None, several: bool) -> None:
+    """Carry what was in view. A suggested label that is gone by now leaves its probability and source."""
+    if suggested is None:
+        return
+    known = set(
+        Label.objects.filter(project_id=annotation.project_id, pk__in=suggested.label_ids).values_list(
+            "pk", flat=True
+        )
+    )
+    label_ids = [one for one in dict.fromkeys(suggested.label_ids) if one in known]
+    annotation.suggested_label_id = label_ids[0] if label_ids else None
+    annotation.suggested_labels = label_ids if several else []
+    annotation.suggestion_probability = min(max(suggested.probability, 0.0), 1.0)
+    annotation.suggestion_source = suggested.source[:20]
+
+
+def _seen_version(project: Project, version: int | None) -> int | None:
+    """The version of the guidelines that was in view, as far as there is one."""
+    if version is None or not 0 < version < 2**31:
+        return None
+    return version if project.guideline_versions.filter(version=version).exists() else None
 
 
 def _last_standing(project: Project, user: Any, target_client_id: uuid.UUID | None) -> Annotation:
@@ -283,22 +279,8 @@ def _overruled(undone: Annotation, user: Any) -> bool:
     if undone.action in (Action.FLAG, Action.UNFLAG):
         later = later.filter(action__in=[Action.FLAG, Action.UNFLAG])
     else:
-        later = later.filter(action__in=[Action.LABEL, Action.CLEAR])
+        later = later.filter(action__in=[*DECIDING, Action.CLEAR])
     return later.exclude(user=user).exists()
-
-
-def _kept(example: Example) -> State:
-    return State(example.label_id, example.status, example.flagged, example.decided_at)
-
-
-def _keep(example: Example, state: State) -> None:
-    if state == _kept(example):
-        return
-    example.label_id = state.label_id
-    example.status = state.status
-    example.flagged = state.flagged
-    example.decided_at = state.decided_at
-    example.save(update_fields=["label", "status", "flagged", "decided_at"])
 
 
 def _clean_seconds(seconds: float | None) -> float | None:

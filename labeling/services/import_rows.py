@@ -29,7 +29,7 @@ _EXAMPLE = Example._meta.db_table
 _ANNOTATION = Annotation._meta.db_table
 # Nobody decides on these texts between the look and the change. SQLite has one writer at a time anyway.
 _LOCK_ROWS = {"postgresql": " ORDER BY id FOR UPDATE", "sqlite": ""}
-_HUMAN = (Action.LABEL, Action.SKIP, Action.CLEAR, Action.UNDO)
+_HUMAN = (Action.LABEL, Action.NONE, Action.SKIP, Action.CLEAR, Action.UNDO)
 
 
 @dataclass(slots=True)
@@ -275,8 +275,8 @@ class ChunkWriter:
             if any(row[5] is not None for row in rows):
                 cursor.execute(
                     f"INSERT INTO {_ANNOTATION} (project_id, example_id, action, label_id, source,"  # noqa: S608
-                    " reason, created_at, labels, suggestion_source)"
-                    f" SELECT project_id, id, %s, label_id, %s, '', created_at, '[]', '' FROM {_EXAMPLE}"
+                    " reason, created_at, labels, suggested_labels, suggestion_source)"
+                    f" SELECT project_id, id, %s, label_id, %s, '', created_at, '[]', '[]', '' FROM {_EXAMPLE}"
                     " WHERE batch_id = %s AND id > %s AND label_id IS NOT NULL",
                     [str(Action.LABEL), str(Source.IMPORT), self._batch.pk, self._last_id],
                 )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -19,11 +20,12 @@ from labeling.files.label_file import split_label
 from labeling.models import Annotation, Example, Label, Prediction, Project
 from labeling.models.annotations import Action, Source
 from labeling.models.labels import NAME_LENGTH, PALETTE
-from labeling.models.texts import Status
+from labeling.models.projects import Task
 from labeling.services.new_labels import KEYS, MAX_LABELS, add_label, set_words
+from labeling.services.states import keep_again, label_ids_of
 from labeling.services.words import WordsRefusedInForm, parse_words
 
-CHUNK_ROWS = 2_000
+CHUNK_ROWS = 500
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 
 
@@ -64,7 +66,7 @@ def present_labels(project: Project) -> list[Label]:
     return list(
         project.labels.filter(archived_at__isnull=True)
         .prefetch_related("words")
-        .annotate(n_texts=Count("examples"))
+        .annotate(n_texts=Count("example_rows" if project.task == Task.MULTI_LABEL else "examples"))
         .order_by("position", "id")  # Meta.ordering does not reach a query that groups
     )
 
@@ -211,7 +213,7 @@ def delete_label(*, project: Project, user: Any, label_id: int, move_to_id: int 
             n := _move_chunk(project=project, user=user, label=label, target=target)
         ):
             moved += n
-        n_texts = Example.objects.filter(label=label).count()
+        n_texts = _carrying(project, label).count()
         if n_texts:
             raise LabelInUse(n_texts)
         _remove(label)
@@ -230,28 +232,37 @@ def clean_name(name: str) -> str:
     return name
 
 
+def _carrying(project: Project, label: Label) -> QuerySet[Example]:
+    """The texts that carry `label`, alone or among others."""
+    if project.task == Task.MULTI_LABEL:
+        return project.examples.filter(label_rows__label=label)
+    return project.examples.filter(label=label)
+
+
 def _move_chunk(*, project: Project, user: Any, label: Label, target: Label) -> int:
     """Give up to CHUNK_ROWS texts of `label` to `target`, each with an event."""
-    ids = list(
-        Example.objects.select_for_update()
-        .filter(project=project, label=label)
-        .order_by("pk")
-        .values_list("pk", flat=True)[:CHUNK_ROWS]
-    )
-    Annotation.objects.bulk_create(
-        Annotation(
-            project=project,
-            example_id=pk,
-            user=user,
-            action=Action.LABEL,
-            label=target,
-            previous_label=label,
-            source=Source.BULK,
+    examples = list(_carrying(project, label).select_for_update(of=("self",)).order_by("pk")[:CHUNK_ROWS])
+    held = label_ids_of(project=project, examples=examples)
+    places = dict(project.labels.values_list("pk", "position"))
+    several = project.task == Task.MULTI_LABEL
+    events = []
+    for example in examples:
+        label_ids = sorted({target.pk, *held[example.pk]} - {label.pk}, key=lambda pk: (places[pk], pk))
+        events.append(
+            Annotation(
+                project=project,
+                example=example,
+                user=user,
+                action=Action.LABEL,
+                label_id=label_ids[0],
+                labels=label_ids if several else [],
+                previous_label_id=example.label_id,
+                source=Source.BULK,
+            )
         )
-        for pk in ids
-    )
-    Example.objects.filter(pk__in=ids).update(label=target, status=Status.LABELLED, decided_at=timezone.now())
-    return len(ids)
+    Annotation.objects.bulk_create(events)
+    keep_again(project=project, examples=examples)
+    return len(examples)
 
 
 def _remove(label: Label) -> None:
@@ -268,17 +279,17 @@ def _remove(label: Label) -> None:
     label.save(update_fields=["archived_at", "key", "name"])
 
 
-def hold_label(*, project: Project, label_id: int | None) -> Label | None:
-    """The label, if it is there and not archived; deleting it waits until this transaction has ended.
+def hold_labels(*, project: Project, label_ids: Sequence[int]) -> list[Label]:
+    """Those of the labels that are there and not archived, in the labels' order; deleting one waits until this
+    transaction has ended.
 
-    PostgreSQL: a share of the row's lock, which `delete_label` excludes and other decisions do not."""
-    if label_id is None:
-        return None
-    found = project.labels.filter(pk=label_id)
+    PostgreSQL: a share of the rows' locks, which `delete_label` excludes and other decisions do not."""
+    if not label_ids:
+        return []
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT 1 FROM {Label._meta.db_table} WHERE id = %s FOR KEY SHARE",  # noqa: S608
-                [label_id],
+                f"SELECT 1 FROM {Label._meta.db_table} WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE",  # noqa: S608
+                [list(label_ids)],
             )
-    return found.filter(archived_at__isnull=True).first()
+    return list(project.labels.filter(pk__in=label_ids, archived_at__isnull=True))

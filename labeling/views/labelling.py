@@ -7,6 +7,7 @@ the same buttons post a plain form (`label_decide`).
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +24,7 @@ from labeling.models.annotations import Action, Source
 from labeling.models.texts import Status
 from labeling.permissions import project_for
 from labeling.services import annotate, leases, queue
+from labeling.services.new_labels import MAX_LABELS
 
 MAX_DECISIONS = 100
 MAX_HELD = 300
@@ -207,13 +209,42 @@ def _decide(project: Project, user: Any, sent: Any) -> annotate.Decision:
             client_id=client_id,
             example_id=_id(sent.get("example")),
             action=str(sent.get("action")),
-            label_id=_id(sent["label"]) if sent.get("label") else None,
-            source=str(sent.get("source") or Source.BLIND),
+            label_ids=_label_ids(sent),
+            source=_source(sent),
+            suggested=_suggested(sent.get("suggestion")),
+            guideline_version=_id(sent["guidelines"]) if sent.get("guidelines") else None,
             seconds=None if seconds is None else float(seconds),
             reason=str(sent.get("reason") or ""),
         )
     except (KeyError, ValueError, TypeError, OverflowError):
         raise unreadable from None
+
+
+def _source(sent: dict[str, Any]) -> str:
+    """What the page may say of how it was decided; the rest follows from what was in view or is no page's to say."""
+    source = str(sent.get("source") or Source.BLIND)
+    if source not in (Source.BLIND, Source.REVIEW):
+        raise ValueError("not a page's source")
+    return source
+
+
+def _label_ids(sent: dict[str, Any]) -> list[int]:
+    """The labels of a decision: `labels` (a list of ids), or `label`."""
+    if sent.get("labels") is not None:
+        return [_id(one) for one in list(sent["labels"])[:MAX_LABELS]]
+    return [_id(sent["label"])] if sent.get("label") else []
+
+
+def _suggested(sent: Any) -> annotate.Suggested | None:
+    """The suggestion that the page says was in view."""
+    if not sent:
+        return None
+    probability = float(sent["probability"])
+    if not math.isfinite(probability):
+        raise ValueError("not a probability")
+    return annotate.Suggested(
+        tuple(_id(one) for one in list(sent["labels"])[:MAX_LABELS]), probability, str(sent["source"])
+    )
 
 
 def _id(value: Any) -> int:

@@ -14,7 +14,10 @@ from labeling.models import Annotation, Example
 from labeling.models.annotations import Action, Source
 from labeling.models.projects import Role
 from labeling.models.texts import Split, Status
-from labeling.services import annotate
+from labeling.services import annotate, comments
+from labeling.services.fold import State
+from labeling.services.labels import delete_label
+from labeling.services.states import derive, label_ids_of
 from tests import factories as make
 
 
@@ -31,9 +34,19 @@ def labels(project):
     return list(project.labels.all())
 
 
-def kept(example: Example) -> annotate.State:
+def kept(example: Example) -> State:
+    """The state on the text's row."""
     example.refresh_from_db()
-    return annotate.State(example.label_id, example.status, example.flagged, example.decided_at)
+    label_ids = label_ids_of(project=example.project, examples=[example])[example.pk]
+    return State(
+        tuple(label_ids),
+        example.status,
+        example.flagged,
+        example.decided_at,
+        example.decided_by_id,
+        example.suggestion,
+        example.n_deciders,
+    )
 
 
 def test_a_label_is_appended_and_carried_to_the_text(project, labels):
@@ -199,6 +212,8 @@ def test_a_label_that_came_with_the_file_comes_back_by_undo(project, labels):
         ({"action": "drop table"}, annotate.AnnotateError),
         ({"source": "import"}, annotate.AnnotateError),
         ({"source": "bulk"}, annotate.AnnotateError),
+        ({"source": "suggestion"}, annotate.AnnotateError),
+        ({"action": "none"}, annotate.AnnotateError),
     ],
 )
 def test_what_cannot_be_stored_is_refused_and_leaves_no_trace(project, labels, change, error):
@@ -207,7 +222,7 @@ def test_what_cannot_be_stored_is_refused_and_leaves_no_trace(project, labels, c
     with pytest.raises(error):
         annotate.decide(project=project, user=project.created_by, **values)
     assert not Annotation.objects.exists()
-    assert kept(example) == annotate.State()
+    assert kept(example) == State()
 
 
 def test_a_text_or_label_of_another_project_is_unknown(project, labels):
@@ -255,7 +270,7 @@ def test_texts_that_measure_are_decided_blind(project, labels, split):
         "label_id": labels[0].pk,
     }
     with pytest.raises(annotate.BlindOnly):
-        annotate.decide(**values, source=Source.SUGGESTION)
+        annotate.decide(**values, suggested=annotate.Suggested((labels[0].pk,), 0.9, "probe"))
     assert annotate.decide(**values).example.label == labels[0]
 
 
@@ -280,10 +295,7 @@ def test_what_is_kept_equals_the_fold_of_random_events(project, labels, seed):
     """Three people, four texts (one came labelled), eighty random steps; the row equals `derive` after each."""
     choose = random.Random(seed)
     people = [project.created_by, make.make_member(project), make.make_member(project, Role.REVIEWER)]
-    examples = [make.make_example(project) for _ in range(3)] + [
-        make.make_example(project, label=labels[0], decided_at=None)
-    ]
-    came_with = examples[3]
+    examples = [make.make_example(project) for _ in range(3)] + [make.make_example(project, label=labels[0])]
     sent = []
     for _ in range(80):
         user, example = choose.choice(people), choose.choice(examples)
@@ -315,11 +327,7 @@ def test_what_is_kept_equals_the_fold_of_random_events(project, labels, seed):
             )
             annotate.decide(**sent[-1])
         state = kept(Example.objects.get(pk=example.pk))
-        derived = annotate.derive(Example.objects.get(pk=example.pk))
-        if example.pk == came_with.pk and state.decided_at is None:
-            # A label that came with the file was decided when the text came.
-            derived = annotate.State(derived.label_id, derived.status, derived.flagged, None)
-        assert state == derived
+        assert state == derive(project=project, example=Example.objects.get(pk=example.pk))
     standing = Annotation.objects.exclude(action=Action.UNDO).filter(undone_by__isnull=True)
     assert standing.exists()
 
@@ -398,4 +406,192 @@ def test_undo_from_four_tabs_takes_back_four_different_decisions():
     assert project.examples.labelled().count() == 6 - len(taken)
     for example in examples:
         example.refresh_from_db()
-        assert annotate.derive(example).label_id == example.label_id
+        assert derive(project=project, example=example).label_id == example.label_id
+
+
+# Suggestions, several labels, comments
+
+
+def suggest(*labels) -> annotate.Suggested:
+    return annotate.Suggested(tuple(label.pk for label in labels), 0.8, "probe")
+
+
+def test_a_suggestion_in_view_is_carried_and_what_became_of_it_is_kept(project, labels):
+    user, texts = project.created_by, [make.make_example(project) for _ in range(3)]
+    given = [labels[0], labels[1], labels[0]]
+    shown = [suggest(labels[0]), suggest(labels[0]), None]
+    for text, label, suggested in zip(texts, given, shown, strict=True):
+        annotate.decide(
+            project=project,
+            user=user,
+            example_id=text.pk,
+            action="label",
+            label_id=label.pk,
+            suggested=suggested,
+        )
+    assert [kept(text).suggestion for text in texts] == ["accepted", "overruled", ""]
+    events = [text.annotations.get() for text in texts]
+    assert [event.source for event in events] == ["suggestion", "suggestion", "blind"]
+    assert (events[1].suggested_label, events[1].suggestion_probability) == (labels[0], 0.8)
+    assert events[1].suggestion_source == "probe"
+    annotate.undo(project=project, user=user, target_client_id=None)
+    assert kept(texts[2]) == State()
+
+
+def test_a_suggested_label_that_is_gone_leaves_its_probability(project, labels):
+    text = make.make_example(project)
+    elsewhere = make.make_label(make.make_project())
+    decision = annotate.decide(
+        project=project,
+        user=project.created_by,
+        example_id=text.pk,
+        action="label",
+        label_id=labels[0].pk,
+        suggested=suggest(elsewhere),
+    )
+    assert decision.annotation.suggested_label is None
+    assert (decision.annotation.suggestion_probability, decision.annotation.source) == (0.8, "suggestion")
+
+
+def test_who_decided_and_how_many_stand_on_the_text(project, labels):
+    user, other, text = project.created_by, make.make_member(project), make.make_example(project)
+    for who, label in ((user, labels[0]), (other, labels[1]), (other, labels[2])):
+        annotate.decide(project=project, user=who, example_id=text.pk, action="label", label_id=label.pk)
+    assert (kept(text).decided_by_id, kept(text).n_deciders) == (other.pk, 2)
+    for _ in range(2):
+        annotate.undo(project=project, user=other)
+    assert (kept(text).label_id, kept(text).decided_by_id, kept(text).n_deciders) == (
+        labels[0].pk,
+        user.pk,
+        1,
+    )
+
+
+def test_the_guidelines_in_view_are_stored_as_far_as_there_are_any(project, labels):
+    project.guideline_versions.create(version=1, text="看标题", created_by=project.created_by)
+    stored = [
+        annotate.decide(
+            project=project,
+            user=project.created_by,
+            example_id=make.make_example(project).pk,
+            action="label",
+            label_id=labels[0].pk,
+            guideline_version=version,
+        ).annotation.guideline_version
+        for version in (1, 2, None, -1, 10**12)
+    ]
+    assert stored == [1, None, None, None, None]
+
+
+@pytest.fixture
+def several(project, labels):
+    project.task = "multi_label"
+    project.save()
+    return project
+
+
+def test_several_labels_are_kept_in_the_labels_order(several, labels):
+    text = make.make_example(several)
+    annotate.decide(
+        project=several,
+        user=several.created_by,
+        example_id=text.pk,
+        action="label",
+        label_ids=[labels[2].pk, labels[0].pk, labels[2].pk],
+    )
+    assert kept(text).label_ids == (labels[0].pk, labels[2].pk)
+    assert text.annotations.get().labels == [labels[0].pk, labels[2].pk]
+    annotate.decide(
+        project=several,
+        user=several.created_by,
+        example_id=text.pk,
+        action="label",
+        label_ids=[labels[1].pk],
+    )
+    assert kept(text).label_ids == (labels[1].pk,)
+    annotate.undo(project=several, user=several.created_by)
+    assert kept(text).label_ids == (labels[0].pk, labels[2].pk)
+
+
+def test_none_of_the_labels_is_a_decision(several, labels):
+    text = make.make_example(several)
+    annotate.decide(
+        project=several,
+        user=several.created_by,
+        example_id=text.pk,
+        action="none",
+        suggested=suggest(labels[0]),
+    )
+    assert (kept(text).label_ids, kept(text).status, kept(text).suggestion) == ((), "labelled", "overruled")
+    assert text in several.examples.labelled()
+    annotate.undo(project=several, user=several.created_by)
+    assert kept(text) == State()
+
+
+def test_a_set_of_suggested_labels_is_accepted_as_a_whole(several, labels):
+    texts = [make.make_example(several) for _ in range(2)]
+    for text, given in zip(texts, (labels[:2], labels[:1]), strict=True):
+        annotate.decide(
+            project=several,
+            user=several.created_by,
+            example_id=text.pk,
+            action="label",
+            label_ids=[label.pk for label in given],
+            suggested=suggest(labels[1], labels[0]),
+        )
+    assert [kept(text).suggestion for text in texts] == ["accepted", "overruled"]
+
+
+def test_one_of_several_labels_gone_refuses_the_whole_decision(several, labels):
+    text = make.make_example(several)
+    labels[1].archived_at = timezone.now()
+    labels[1].save()
+    with pytest.raises(annotate.LabelGone):
+        annotate.decide(
+            project=several,
+            user=several.created_by,
+            example_id=text.pk,
+            action="label",
+            label_ids=[labels[0].pk, labels[1].pk],
+        )
+    assert kept(text) == State()
+
+
+def test_deleting_one_of_several_labels_leaves_the_others(several, labels):
+    user = several.created_by
+    both, alone = make.make_example(several), make.make_example(several)
+    for text, given in ((both, labels[:2]), (alone, labels[1:2])):
+        annotate.decide(
+            project=several,
+            user=user,
+            example_id=text.pk,
+            action="label",
+            label_ids=[one.pk for one in given],
+        )
+    assert delete_label(project=several, user=user, label_id=labels[1].pk, move_to_id=labels[0].pk) == 2
+    assert [kept(text).label_ids for text in (both, alone)] == [(labels[0].pk,), (labels[0].pk,)]
+
+
+def test_comments_are_counted_once_and_taken_back_by_their_author(project):
+    text, other, client_id = make.make_example(project), make.make_member(project), uuid.uuid4()
+    for _ in range(2):
+        comment = comments.add_comment(
+            project=project, user=other, example_id=text.pk, text=" 两可 ", client_id=client_id
+        )
+    text.refresh_from_db()
+    assert (comment.text, text.n_comments) == ("两可", 1)
+    with pytest.raises(annotate.AnnotateError):
+        comments.remove_comment(project=project, user=project.created_by, comment_id=comment.pk)
+    for _ in range(2):
+        comments.remove_comment(project=project, user=other, comment_id=comment.pk)
+    text.refresh_from_db()
+    assert text.n_comments == 0
+    assert comments.comments_on(project=project, example_id=text.pk) == []
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "\x00", "长" * 2001])
+def test_a_comment_that_says_nothing_or_too_much_is_refused(project, text):
+    with pytest.raises(annotate.AnnotateError):
+        comments.add_comment(
+            project=project, user=project.created_by, example_id=make.make_example(project).pk, text=text
+        )

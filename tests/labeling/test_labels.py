@@ -10,6 +10,7 @@ from django.db import connection
 from labeling.models import Annotation, Label
 from labeling.models.annotations import Source
 from labeling.services import annotate, labels, words
+from labeling.services.states import derive
 from tests import factories as make
 
 
@@ -156,7 +157,7 @@ def test_texts_move_with_an_event_each_and_the_old_label_is_remembered(project, 
     for example in examples:
         example.refresh_from_db()
         assert example.label == new
-        assert annotate.derive(example).label_id == new.pk
+        assert derive(project=project, example=example).label_id == new.pk
     events = Annotation.objects.filter(source=Source.BULK)
     assert events.count() == 5
     assert set(events.values_list("previous_label", flat=True)) == {old.pk}

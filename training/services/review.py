@@ -82,9 +82,11 @@ def relabel(
     example_id: int,
     label_id: int,
     client_id: uuid.UUID,
-    source: str = Source.REVIEW,
+    suggested: annotate.Suggested | None = None,
 ) -> annotate.Decision:
-    """One correction, stored as a decision like any other. Raises AnnotateError."""
+    """One correction, stored as a decision like any other; with `suggested`, a model's answer was in view.
+
+    Raises AnnotateError."""
     return annotate.decide(
         project=project,
         user=user,
@@ -92,7 +94,8 @@ def relabel(
         action=Action.LABEL,
         label_id=label_id,
         client_id=client_id,
-        source=source,
+        source=Source.REVIEW,
+        suggested=suggested,
     )
 
 

@@ -15,9 +15,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from labeling.jobs import TooManyJobs
 from labeling.models import Example, Label, Prediction, Project
-from labeling.models.annotations import Source
 from labeling.models.jobs import JobStatus
 from labeling.permissions import project_for
+from labeling.services.annotate import Suggested
 from training.models import FilePrediction, TrainingRun
 from training.services import pool
 from training.services import predict as service
@@ -192,15 +192,19 @@ def pool_decide(request: HttpRequest, project_id: int) -> HttpResponse:
     run = chosen_run(project, request.POST.get("run", ""))
     if run is None:
         raise Http404("no trained run")
-    decision, problem = relabel_from(request, project, source=Source.SUGGESTION)
+    prediction = (
+        Prediction.objects.select_related("label")
+        .filter(project=project, example_id=posted_int(request, "example"), model_id=run.pk)
+        .first()
+    )
+    suggested = None
+    if prediction is not None:
+        suggested = Suggested((prediction.label_id,), prediction.confidence, f"run:{run.pk}")
+    decision, problem = relabel_from(request, project, suggested=suggested)
     if not request.htmx:  # type: ignore[attr-defined]
         return back_with(request, problem, f"{reverse('pool_browse', args=[project.pk])}?run={run.number}")
-    prediction = get_object_or_404(
-        Prediction.objects.select_related("label"),
-        project=project,
-        example_id=posted_int(request, "example"),
-        model_id=run.pk,
-    )
+    if prediction is None:
+        raise Http404("no such prediction")
     prediction.example = Example.objects.select_related("label").get(pk=prediction.example_id)
     context = {
         "project": project,

@@ -137,7 +137,7 @@ def runs_compare(request: HttpRequest, project_id: int) -> HttpResponse:
 
 
 def relabel_from(
-    request: HttpRequest, project: Project, *, source: str = "review"
+    request: HttpRequest, project: Project, *, suggested: annotate.Suggested | None = None
 ) -> tuple[annotate.Decision | None, str]:
     """The decision that the posted form asks for, and "" or what went wrong in words."""
     try:
@@ -160,7 +160,7 @@ def relabel_from(
                 example_id=posted_int(request, "example"),
                 label_id=posted_int(request, "label"),
                 client_id=client_id,
-                source=source,
+                suggested=suggested,
             ),
             "",
         )

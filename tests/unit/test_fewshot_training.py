@@ -180,6 +180,46 @@ def test_soft_prompt_starts_as_its_words_and_ends_as_constants(backbone, tmp_pat
     assert np.array_equal(model.load(tmp_path / "model").predict_logits(texts), soft.predict_logits(texts))
 
 
+def test_a_layer_is_paddlenlps_own_and_may_be_asked_for_some_positions(backbone):
+    from training.fewshot.encoder_layer import Noise, encoder_layer
+    from training.fewshot.networks import load_backbone
+
+    layer = load_backbone(backbone.path)[0].encoder.layers[0]
+    layer.eval()
+    random = np.random.default_rng(0)
+    hidden = paddle.to_tensor(random.normal(0, 1, (2, 5, tiny.HIDDEN)).astype(np.float32))
+    away = paddle.to_tensor(np.array([[0, 0, 0, 0, 0], [0, 0, 0, -1e4, -1e4]], dtype=np.float32))
+    away = away.unsqueeze([1, 2])
+    only = paddle.to_tensor(np.array([[3, 1], [0, 2]]))
+    with paddle.no_grad():
+        theirs = layer(hidden, away).numpy()
+        assert np.allclose(encoder_layer(layer, hidden, away).numpy(), theirs, atol=1e-6)
+        some = encoder_layer(layer, hidden, away, None, only).numpy()
+        assert np.allclose(some, np.stack([theirs[0, [3, 1]], theirs[1, [0, 2]]]), atol=1e-6)
+        factors = random.choice([0.0, 1.25], (3, 2, 5, tiny.HIDDEN)).astype(np.float32)
+        weights = random.choice([0.0, 1.25], (1, 2, 4, 5, 5)).astype(np.float32)
+        noise = Noise(paddle.to_tensor(factors), paddle.to_tensor(weights)).of_layer(0)
+        whole = encoder_layer(layer, hidden, away, noise).numpy()
+        some = encoder_layer(layer, hidden, away, noise, only).numpy()
+    assert not np.allclose(whole, theirs, atol=1e-2)
+    assert np.allclose(some, np.stack([whole[0, [3, 1]], whole[1, [0, 2]]]), atol=1e-6)
+
+
+def test_dropouts_noise_keeps_the_mean_and_depends_on_its_numbers_alone(backbone):
+    from training.fewshot.encoder_layer import NoiseSource
+    from training.fewshot.networks import load_backbone
+
+    source = NoiseSource(load_backbone(backbone.path)[0], 1)
+    hidden, attention = source.draw([42, 3], 6, 40)
+    assert hidden.shape == (3, 6, 40, tiny.HIDDEN)
+    assert attention.shape == (1, 6, 4, 40, 40)
+    assert set(np.unique(hidden).tolist()) == {0.0, float(np.float32(256 / 230))}
+    assert hidden.mean() == pytest.approx(1.0, abs=0.01)
+    assert (hidden == 0).mean() == pytest.approx(26 / 256, abs=0.01)
+    assert np.array_equal(source.draw([42, 3], 6, 40)[0], hidden)
+    assert not np.array_equal(source.draw([42, 4], 6, 40)[0], hidden)
+
+
 # The loop
 
 
@@ -285,8 +325,8 @@ def test_frozen_layers_stay_and_cached_states_are_the_networks_own(backbone):
     states = cache_states(start.network, encoder, rows, 1)
     mask = paddle.to_tensor([[1, 1, 1, 1, 0, 0, 0, 0], [1] * 8])
     with paddle.no_grad():
-        hidden = start.network.run_layers(paddle.to_tensor(batching.pad_hidden(states)), mask, 1)
-        logits = start.network.classify(start.network.features(hidden, mask, None)).numpy()
+        features = start.network.read(paddle.to_tensor(batching.pad_hidden(states)), mask, first=1)
+        logits = start.network.classify(features).numpy()
     assert np.allclose(logits, start.predict_logits(["球赛", "轮胎发动机油"]), atol=1e-5)
 
 

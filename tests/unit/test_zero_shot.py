@@ -79,8 +79,7 @@ def test_the_cloze_network_starts_from_these_scores(tmp_path):
     positions = np.tile(np.arange(ids.shape[1]), (2, 1))
     arrays = [paddle.to_tensor(a) for a in (ids, zeros, positions, ones, masks)]
     with paddle.no_grad():
-        hidden = network.run_layers(network.embed(*arrays[:3]), arrays[3])
-        states = network.features(hidden, arrays[3], arrays[4]).numpy()
+        states = network.read(network.embed(*arrays[:3]), arrays[3], arrays[4]).numpy()
         logits = network(*arrays).numpy()
     found = zero_shot.cloze_scores(states, network.words.numpy(), head["decoder_bias"], words.token_ids)
     assert np.allclose(found, logits, atol=1e-4)

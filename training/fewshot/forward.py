@@ -42,8 +42,9 @@ def network_features(
 
     def features(arrays: list[paddle.Tensor]) -> paddle.Tensor:
         ids, types, positions, mask = arrays[:4]
-        hidden = network.run_layers(network.embed(ids, types, positions), mask)
-        return network.features(hidden, mask, arrays[4] if len(arrays) > 4 else None)
+        return network.read(
+            network.embed(ids, types, positions), mask, arrays[4] if len(arrays) > 4 else None
+        )
 
     return run_rows(features, network, encoder, rows, batch_size)
 

@@ -16,6 +16,7 @@ from paddle import nn
 from training.fewshot import checkpoint, loop_state, losses
 from training.fewshot.batching import epoch_batches, pad_hidden
 from training.fewshot.config import FewShotConfig
+from training.fewshot.encoder_layer import Noise, NoiseSource
 from training.fewshot.errors import Cancelled, TrainingDiverged
 from training.fewshot.forward import cache_states
 from training.fewshot.networks import TextNetwork
@@ -56,11 +57,22 @@ class Step(nn.Layer):
         self.network = network
         self.first_layer = first_layer
 
-    def forward(self, start, token_type_ids, position_ids, attention_mask, mask_positions):
+    def forward(
+        self,
+        start,
+        token_type_ids,
+        position_ids,
+        attention_mask,
+        mask_positions,
+        hidden_noise,
+        attention_noise,
+    ):
         network = self.network
-        hidden = start if self.first_layer else network.embed(start, token_type_ids, position_ids)
-        hidden = network.run_layers(hidden, attention_mask, self.first_layer)
-        features = network.features(hidden, attention_mask, mask_positions)
+        noise = None if hidden_noise is None else Noise(hidden_noise, attention_noise)
+        hidden = start
+        if not self.first_layer:
+            hidden = network.embed(start, token_type_ids, position_ids, noise)
+        features = network.read(hidden, attention_mask, mask_positions, self.first_layer, noise)
         return network.classify(features), features
 
 
@@ -177,8 +189,8 @@ class Loop:
         paddle.seed((self.config.seed * 1_000_003 + self.step * 7919 + 1) % (2**31 - 1))
         self.network.train()
         total = 0.0
-        for batch in batches:
-            loss = self._loss(batch) / len(batches)
+        for part, batch in enumerate(batches):
+            loss = self._loss(batch, [part]) / len(batches)
             value = float(loss)
             if not math.isfinite(value):
                 raise TrainingDiverged(f"the loss is {value} at step {self.step + 1}", step=self.step + 1)
@@ -186,7 +198,7 @@ class Loop:
             self.scaler.scale(loss).backward()
             if self.config.fgm_epsilon:
                 with self._disturbed_words():
-                    self.scaler.scale(self._loss(batch) / len(batches)).backward()
+                    self.scaler.scale(self._loss(batch, [part, 1]) / len(batches)).backward()
         self.optimizer.set_lr(self._rate())
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -198,14 +210,15 @@ class Loop:
                     self.ema[name] = self.ema[name] * decay + parameter * (1.0 - decay)
         return total
 
-    def _loss(self, batch: np.ndarray) -> paddle.Tensor:
+    def _loss(self, batch: np.ndarray, draw: list[int]) -> paddle.Tensor:
+        """The loss of a micro-batch; `draw` numbers its dropout within the update."""
         config = self.config
         chosen = np.concatenate([batch, batch]) if config.use_rdrop else batch
         targets = paddle.to_tensor(self.targets[chosen])
         with paddle.amp.auto_cast(
             enable=self.autocast is not None, dtype=self.autocast or "float16", level="O1"
         ):
-            logits, features = self.forward(*self._arrays(chosen))
+            logits, features = self.forward(*self._arrays(chosen, draw))
         logits = logits.astype("float32")
         loss = losses.classification_loss(
             logits,
@@ -224,7 +237,7 @@ class Loop:
             loss = loss + config.alpha_rgl * losses.relation_loss(vectors, targets)
         return loss
 
-    def _arrays(self, chosen: np.ndarray) -> list[paddle.Tensor]:
+    def _arrays(self, chosen: np.ndarray, draw: list[int]) -> list[paddle.Tensor | None]:
         arrays = self.encoder.collate([self.rows[i] for i in chosen])
         if self.first_layer:
             start = pad_hidden([self.cached[i] for i in chosen])
@@ -234,7 +247,13 @@ class Loop:
         if masks is None:
             masks = np.zeros((len(chosen), 1), dtype=np.int64)
         names = ("token_type_ids", "position_ids", "attention_mask")
-        return [paddle.to_tensor(value) for value in (start, *(arrays[name] for name in names), masks)]
+        noise: tuple[np.ndarray | None, ...] = (None, None)
+        if self.noise is not None:
+            noise = self.noise.draw([self.config.seed, self.step, *draw], *start.shape[:2])
+        return [
+            None if value is None else paddle.to_tensor(value)
+            for value in (start, *(arrays[name] for name in names), masks, *noise)
+        ]
 
     def _prepare(self) -> None:
         """Freezes, caches, cuts the vocabulary to what the rows use, and makes optimiser and static graph."""
@@ -280,11 +299,23 @@ class Loop:
         self.autocast = HALF_PRECISION.get(config.precision) if on_gpu else None
         self.scaler = paddle.amp.GradScaler(enable=self.autocast == "float16")
         self.ema = {name: p.clone().detach() for name, p in self.trained.items()} if config.ema_decay else {}
+        own_dropout = on_gpu or config.freeze_dropout
+        self.noise = None if own_dropout else NoiseSource(network.ernie, self.first_layer)
         step = Step(network, self.first_layer)
         if config.to_static and not config.recompute:
-            spec = [paddle.static.InputSpec([None, None], "int64") for _ in range(5)]
+            width = int(network.words.shape[1])
+            spec: list[Any] = [paddle.static.InputSpec([None, None], "int64") for _ in range(5)]
             if self.first_layer:
-                spec[0] = paddle.static.InputSpec([None, None, int(network.words.shape[1])], "float32")
+                spec[0] = paddle.static.InputSpec([None, None, width], "float32")
+            noise_spec = [None, None]
+            if self.noise is not None:
+                noise_spec = [
+                    paddle.static.InputSpec([2 * self.noise.layers + 1, None, None, width], "float32"),
+                    paddle.static.InputSpec(
+                        [self.noise.layers, None, self.noise.heads, None, None], "float32"
+                    ),
+                ]
+            spec += noise_spec
             step = paddle.jit.to_static(step, input_spec=spec, full_graph=True)
         self.forward = step
 

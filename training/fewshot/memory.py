@@ -26,8 +26,8 @@ def training_bytes(config: FewShotConfig, backbone: dict, batch_size: int, lengt
     weights = 4 * (2 * table + encoder + 3 * encoder * (1 - frozen))
     rows = batch_size * (2 if config.use_rdrop else 1)
     kept_layers = 1 if config.recompute else layers * (1 - frozen) + 1
-    # Per token and layer: attention and feed-forward inputs and outputs, dropout masks, and the attention matrix.
-    per_token = 18 * hidden + 4 * inner + 5 * heads * length
+    # Per token and layer: attention and feed-forward inputs and outputs, dropout factors, and the attention matrix.
+    per_token = 20 * hidden + 4 * inner + 6 * heads * length
     width = 2 if config.precision in ("fp16", "bf16") else 4
     activations = width * rows * length * per_token * kept_layers
     return int(PROCESS_BYTES + weights + activations)

@@ -17,6 +17,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from training.fewshot.encoding import SoftSpan
+from training.fewshot.encoder_layer import Noise, encoder_layer
 from training.fewshot.errors import BackboneError
 from training.fewshot.verbalizer import Verbalizer
 
@@ -114,8 +115,9 @@ class SoftPrompt(nn.Layer):
 class TextNetwork(nn.Layer):
     """A backbone under a head.
 
-    Children define `features(hidden, attention_mask, mask_positions)`: what the last linear map reads, and
-    `classify(features)`: logits [n, labels]; and `describe()`: JSON values from which `rebuild` makes the layer again.
+    Children define `features(hidden, attention_mask, mask_positions)`: what the last linear map reads, or `read`, which
+    may leave out of the last layer what it does not need; `classify(features)`: logits [n, labels]; and `describe()`:
+    JSON values from which `rebuild` makes the layer again.
     """
 
     def __init__(self, ernie: nn.Layer, n_labels: int) -> None:
@@ -160,7 +162,11 @@ class TextNetwork(nn.Layer):
         self.soft_rows = _parameter(self, rows)
 
     def embed(
-        self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, position_ids: paddle.Tensor
+        self,
+        input_ids: paddle.Tensor,
+        token_type_ids: paddle.Tensor,
+        position_ids: paddle.Tensor,
+        noise: Noise | None = None,
     ) -> paddle.Tensor:
         """What the first layer reads: [n, L, H]."""
         table = self.words
@@ -168,25 +174,57 @@ class TextNetwork(nn.Layer):
             table = paddle.concat([table, self.soft()])
         elif self.soft_rows is not None:
             table = paddle.concat([table, self.soft_rows])
-        return self.ernie.embeddings(
+        hidden = self.ernie.embeddings(
             inputs_embeds=F.embedding(input_ids, table),
             token_type_ids=token_type_ids,
             position_ids=position_ids,
         )
+        # With noise, the layer's own dropout has been switched off (`encoder_layer.NoiseSource`).
+        return hidden if noise is None else hidden * noise.hidden[-1]
 
     def run_layers(
-        self, hidden: paddle.Tensor, attention_mask: paddle.Tensor, first: int = 0, last: int | None = None
+        self,
+        hidden: paddle.Tensor,
+        attention_mask: paddle.Tensor,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        noise: Noise | None = None,
+        only: paddle.Tensor | None = None,
     ) -> paddle.Tensor:
-        """`hidden` after layers first … last − 1."""
+        """`hidden` after layers first … last − 1: [n, L, H], or at the positions `only` [n, M] alone: [n, M, H].
+
+        The last layer then computes nothing for the other positions: a fifth of the work on four layers.
+        """
+        last = self.depth if last is None else last
         away = (1.0 - attention_mask.astype(hidden.dtype)).unsqueeze([1, 2]) * -1e4
-        for layer in self.ernie.encoder.layers[first : self.depth if last is None else last]:
+        for number in range(first, last):
+            layer = self.ernie.encoder.layers[number]
+            given = (
+                hidden,
+                away,
+                noise and noise.of_layer(number - first),
+                only if number == last - 1 else None,
+            )
             if self.recompute and self.training:
                 from paddle.distributed.fleet.utils import recompute
 
-                hidden = recompute(layer, hidden, away)
+                hidden = recompute(encoder_layer, layer, *given)
             else:
-                hidden = layer(hidden, away)
+                hidden = encoder_layer(layer, *given)
         return hidden
+
+    def read(
+        self,
+        hidden: paddle.Tensor,
+        attention_mask: paddle.Tensor,
+        mask_positions: paddle.Tensor | None = None,
+        first: int = 0,
+        noise: Noise | None = None,
+    ) -> paddle.Tensor:
+        """What the last linear map reads, from the states before layer `first`."""
+        hidden = self.run_layers(hidden, attention_mask, first, noise=noise)
+        return self.features(hidden, attention_mask, mask_positions)
 
     def forward(
         self,
@@ -196,8 +234,8 @@ class TextNetwork(nn.Layer):
         attention_mask: paddle.Tensor,
         mask_positions: paddle.Tensor | None = None,
     ) -> paddle.Tensor:
-        hidden = self.run_layers(self.embed(input_ids, token_type_ids, position_ids), attention_mask)
-        return self.classify(self.features(hidden, attention_mask, mask_positions))
+        hidden = self.embed(input_ids, token_type_ids, position_ids)
+        return self.classify(self.read(hidden, attention_mask, mask_positions))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """float32 arrays from which `rebuild` makes this network; a soft prompt as its encoded vectors."""
@@ -270,14 +308,13 @@ class FineTuneNetwork(TextNetwork):
     def describe(self) -> dict:
         return {"kind": "finetune", "pooling": self.pooling, "n_labels": self.n_labels}
 
-    def features(self, hidden, attention_mask, mask_positions=None):
+    def read(self, hidden, attention_mask, mask_positions=None, first=0, noise=None):
         if self.pooling == "mean":
-            vector = mean_vector(hidden, attention_mask)
-        elif self.pooling == "cls":
-            vector = hidden[:, 0]
-        else:
-            vector = self.ernie.pooler(hidden)
-        return self.dropout(vector)
+            hidden = self.run_layers(hidden, attention_mask, first, noise=noise)
+            return self.dropout(mean_vector(hidden, attention_mask))
+        start = attention_mask[:, :1] * 0
+        hidden = self.run_layers(hidden, attention_mask, first, noise=noise, only=start)
+        return self.dropout(hidden[:, 0] if self.pooling == "cls" else self.ernie.pooler(hidden))
 
     def classify(self, features):
         return self.classifier(features)
@@ -342,9 +379,10 @@ class PromptNetwork(TextNetwork):
             "n_words": int(self.rows.shape[1]),
         }
 
-    def features(self, hidden, attention_mask, mask_positions):
-        index = mask_positions.unsqueeze(-1).expand([-1, -1, hidden.shape[-1]])
-        return self.mask_head(paddle.take_along_axis(hidden, index, axis=1, broadcast=False))
+    def read(self, hidden, attention_mask, mask_positions=None, first=0, noise=None):
+        return self.mask_head(
+            self.run_layers(hidden, attention_mask, first, noise=noise, only=mask_positions)
+        )
 
     def classify(self, features):
         # [M, n, H] x [M, H, words] -> [M, n, words]

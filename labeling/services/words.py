@@ -6,6 +6,9 @@ function that checks one when Django starts.
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +23,7 @@ MAX_WORDS = 20
 # People part words by commas of either width, or by blanks.
 _PARTING = re.compile(r"[,，、;；\s]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
+_BRACED_OR_ONE = re.compile(r"\{[^{}]*\}|.", re.DOTALL)
 
 TemplateCheck = Callable[[str], str]
 _template_check: TemplateCheck | None = None
@@ -64,8 +68,8 @@ def present_template(project: Project) -> PromptTemplate | None:
     return project.templates.first()
 
 
-def save_template(*, project: Project, user: Any, text: str) -> PromptTemplate:
-    """The prompt as `text`: a new version, or the present one where nothing changed. Raises TemplateRefused."""
+def clean_template(text: str) -> str:
+    """The template, trimmed. Raises TemplateRefused for one that cannot be used."""
     text = text.strip()
     if not text:
         raise TemplateRefused(_("提示模板是空的。至少要有 {text} 和 {mask}。"))
@@ -76,6 +80,12 @@ def save_template(*, project: Project, user: Any, text: str) -> PromptTemplate:
     problem = _template_check(text) if _template_check else ""
     if problem:
         raise TemplateRefused(problem)
+    return text
+
+
+def save_template(*, project: Project, user: Any, text: str) -> PromptTemplate:
+    """The prompt as `text`: a new version, or the present one where nothing changed. Raises TemplateRefused."""
+    text = clean_template(text)
     for _attempt in range(3):
         present = present_template(project)
         if present is not None and present.text == text:
@@ -99,3 +109,35 @@ def restore_template(*, project: Project, user: Any, version: int) -> PromptTemp
     if earlier is None:
         raise TemplateRefused(_("没有这个版本。"))
     return save_template(project=project, user=user, text=earlier.text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A stretch of a template against the version before it: kind is same, added or removed."""
+
+    kind: str
+    text: str
+
+
+def template_changes(before: str, after: str) -> list[Change]:
+    """What `after` took over from `before`, added and removed, in reading order. A {…} is one piece."""
+    old, new = _BRACED_OR_ONE.findall(before), _BRACED_OR_ONE.findall(after)
+    changes = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            changes.append(Change("same", "".join(old[a:b])))
+            continue
+        if b > a:
+            changes.append(Change("removed", "".join(old[a:b])))
+        if d > c:
+            changes.append(Change("added", "".join(new[c:d])))
+    return changes
+
+
+def template_versions(project: Project, limit: int = 20) -> list[tuple[PromptTemplate, list[Change]]]:
+    """The newest versions, newest first, each with what it changed; the very first one changed nothing."""
+    found = list(project.templates.select_related("created_by")[: limit + 1])
+    rows = [(now, template_changes(before.text, now.text)) for now, before in itertools.pairwise(found)]
+    if found and len(found) <= limit:
+        rows.append((found[-1], [Change("same", found[-1].text)]))
+    return rows

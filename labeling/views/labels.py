@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, BinaryIO, cast
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -19,11 +20,13 @@ from labeling.services import words as label_words
 from labeling.services.words_file import WordsRefused, merge_words, words_file
 
 FIELDS = ("name", "words", "color", "key")
+# From here on the rows get a box to find one.
+MANY_LABELS = 20
 
 
 @require_http_methods(["GET", "POST"])
 def labels(request: HttpRequest, project_id: int) -> HttpResponse:
-    """The page. POST stores all rows together; the button that sent it may also move one row up or down."""
+    """The page. POST stores all rows and the prompt together, or nothing; the button may also move a row."""
     if request.method == "GET":
         project = project_for(request, project_id, "read")
         return render_labels(request, project)
@@ -36,10 +39,33 @@ def labels(request: HttpRequest, project_id: int) -> HttpResponse:
         for label in service.present_labels(project)
         if f"name-{label.pk}" in request.POST
     ]
-    errors = service.edit_labels(project=project, edits=edits)
-    if errors:
+    template = request.POST.get("template")
+    before = label_words.present_template(project)
+    version_before = before.version if before else 0
+    template_error = ""
+    with transaction.atomic():
+        errors = service.edit_labels(project=project, edits=edits)
+        try:
+            saved = (
+                None
+                if template is None
+                else label_words.save_template(project=project, user=request.user, text=template)
+            )
+        except label_words.TemplateRefused as error:
+            template_error = str(error)
+        if errors or template_error:
+            transaction.set_rollback(True)
+    if errors or template_error:
         typed = {(edit.label_id, field): getattr(edit, field) for edit in edits for field in FIELDS}
-        return render_labels(request, project, typed=typed, errors=errors, status=422)
+        return render_labels(
+            request,
+            project,
+            typed=typed,
+            errors=errors,
+            template_text=template,
+            template_error=template_error,
+            status=422,
+        )
     if "order" in request.POST:
         order = [
             int(word) for word in request.POST["order"].split(",") if word.isdecimal() and len(word) < 19
@@ -49,8 +75,10 @@ def labels(request: HttpRequest, project_id: int) -> HttpResponse:
     direction, _colon, label_id = request.POST.get("move", "").partition(":")
     if direction in ("up", "down") and label_id.isdecimal() and len(label_id) < 19:
         service.move_label(project=project, label_id=int(label_id), by=-1 if direction == "up" else 1)
+    elif saved is not None and saved.version > version_before:
+        messages.success(request, _("已保存；提示模板存为第 %(n)d 版。") % {"n": saved.version})
     else:
-        messages.success(request, _("标签已保存。"))
+        messages.success(request, _("已保存。"))
     return redirect("labels", project.pk)
 
 
@@ -187,12 +215,13 @@ def render_labels(
         "section": "labels",
         "rows": rows,
         "palette": PALETTE,
+        "typed": bool(typed or template_text is not None),
         "may_edit": "setup" in request.abilities,  # type: ignore[attr-defined]
         "template": present,
         "template_text": stored if template_text is None else template_text,
         "template_error": template_error,
-        "versions": project.templates.select_related("created_by")[:20],
-        "any_texts": project.examples.exists(),
+        "versions": label_words.template_versions(project),
+        "many": len(rows) > MANY_LABELS,
         **more,
     }
     return render(request, "labeling/labels.html", context, status=status)

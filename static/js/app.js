@@ -70,4 +70,10 @@ document.addEventListener("htmx:sendError", () => {
   toast(document.body.dataset.offline);
 });
 
-window.wanxing = { toast, localiseTimes };
+// Read from the cookie at each send: signing in again in another tab changes it.
+function csrfToken() {
+  const cookie = document.cookie.split("; ").find((one) => one.startsWith("csrftoken="));
+  return cookie ? decodeURIComponent(cookie.slice("csrftoken=".length)) : document.querySelector("[name=csrfmiddlewaretoken]").value;
+}
+
+window.wanxing = { toast, localiseTimes, csrfToken };

@@ -124,10 +124,4 @@ class Outbox {
   }
 }
 
-// The cookie's token is read at each send: signing in again in another tab changes it.
-function csrfToken() {
-  const cookie = document.cookie.split("; ").find((one) => one.startsWith("csrftoken="));
-  return cookie ? decodeURIComponent(cookie.slice("csrftoken=".length)) : document.querySelector("[name=csrfmiddlewaretoken]").value;
-}
-
-window.wanxing = Object.assign(window.wanxing || {}, { Outbox, csrfToken });
+window.wanxing = Object.assign(window.wanxing || {}, { Outbox });

@@ -1,19 +1,12 @@
-// The labels page: colours picked from the palette, rows dragged, template parts inserted, unsaved changes remembered.
+// Rows of the labels page: colours picked from the palette, rows dragged.
 (() => {
   const form = document.getElementById("labels-form");
   const rows = document.getElementById("label-rows");
   const orderField = document.getElementById("labels-order");
-  const unsaved = document.getElementById("labels-unsaved");
 
-  if (form && unsaved) {
-    let dirty = false;
-    form.addEventListener("input", () => { dirty = true; unsaved.hidden = false; });
-    form.addEventListener("submit", () => { dirty = false; });
-    window.addEventListener("beforeunload", (event) => { if (dirty) event.preventDefault(); });
-
-    for (const select of form.querySelectorAll(".color-select")) palette(select, () => { dirty = true; unsaved.hidden = false; });
-    drag(() => { dirty = true; unsaved.hidden = false; });
-  }
+  const changed = () => form.dispatchEvent(new Event("input"));
+  for (const select of form.querySelectorAll(".color-select")) palette(select, changed);
+  drag(changed);
 
   // The select stays what is sent; over it lies a button that shows the colours themselves.
   function palette(select, changed) {
@@ -84,21 +77,5 @@
       const box = row.getBoundingClientRect();
       row[event.clientY > box.top + box.height / 2 ? "after" : "before"](held);
     });
-  }
-
-  const parts = document.getElementById("template-parts");
-  const template = document.getElementById("template");
-  if (parts) {
-    parts.hidden = false;
-    for (const button of parts.querySelectorAll("button")) {
-      button.addEventListener("click", () => {
-        const at = template.selectionStart;
-        template.setRangeText(button.dataset.insert, at, template.selectionEnd, "end");
-        template.focus();
-        const caret = template.selectionEnd + Number(button.dataset.caret || 0);
-        template.setSelectionRange(caret, caret);
-        template.dispatchEvent(new Event("input", { bubbles: true }));
-      });
-    }
   }
 })();

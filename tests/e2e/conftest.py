@@ -11,11 +11,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import Client
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -110,3 +113,28 @@ def browser() -> Iterator[object]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_as(browser, live_server) -> Iterator[Callable[..., Any]]:
+    """A function `(user, **options)` that opens a browser context in which `user` is signed in.
+
+    Errors of the pages' own scripts fail the test."""
+    contexts, errors = [], []
+
+    def open_one(user: Any, **options: Any) -> Any:
+        client = Client()
+        client.force_login(user)
+        context = browser.new_context(
+            **{"locale": "zh-CN", "base_url": live_server.url, "reduced_motion": "reduce", **options}
+        )
+        value = client.cookies[settings.SESSION_COOKIE_NAME].value
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": live_server.url}])
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        contexts.append(context)
+        return context
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert errors == []

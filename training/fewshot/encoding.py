@@ -53,7 +53,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from training.fewshot.errors import TemplateError, TemplateTooLong
-from training.fewshot.runner import ENCODING_VERSION, TextEncoder
+from training.fewshot.runner import ENCODING_VERSION, TextEncoder, shared_lengths, well_formed
 from training.fewshot.tokenization import SpecialIds, special_ids
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def plan_prompt(
     for template in templates:
         template.require_mask()
         view: list[dict] = [{"ids": [special.cls], "type": 0}]
-        for part in template.parts:
+        for index, part in enumerate(template.parts):
             at_start = len(view) == 1
             segment: dict = {"type": part.token_type}
             if part.kind == "text":
@@ -139,11 +139,15 @@ def plan_prompt(
             elif part.kind in ("sep", "cls"):
                 segment["ids"] = [getattr(special, part.kind)]
             elif part.kind == "hard":
-                segment["ids"] = _hard_ids(tokenizer, special, part.value, keep_space=at_start)
+                segment["ids"] = _hard_ids(tokenizer, special, part.value, index, keep_space=at_start)
             else:
                 span = shared.get(part.soft_id) if part.soft_id is not None else None
                 if span is None:
-                    init = _hard_ids(tokenizer, special, part.value, keep_space=False) if part.value else []
+                    init = (
+                        _hard_ids(tokenizer, special, part.value, index, keep_space=False)
+                        if part.value
+                        else []
+                    )
                     span = SoftSpan(
                         sum(known.length for known in spans),
                         part.length or len(init),
@@ -164,6 +168,9 @@ def plan_prompt(
             raise TemplateError(
                 f"the template has {masks} masks and the longest label word {n_masks} tokens",
                 hint="Write {mask} once without a number.",
+                fault="mask_count",
+                masks=masks,
+                needed=n_masks,
             )
         fixed = sum(len(segment.get("ids", ())) for segment in view)
         if fixed > max_length - MIN_TEXT_TOKENS:
@@ -193,6 +200,31 @@ def count_truncated(encoding: dict, tokenizer: Tokenizer, texts: Sequence[str]) 
     )
 
 
+def kept_characters(encoding: dict, tokenizer: Tokenizer, text: str) -> dict[str, int]:
+    """{"a": n, "b": m}: how many characters of each field of `text` the first view still reads."""
+    view = encoding["views"][0]
+    first, _tab, second = (
+        text.partition("\t") if any(one.get("text") == "b" for one in view) else (text, "", "")
+    )
+    ends: dict[str, list[int]] = {}
+    for field, value in (("a", first), ("b", second)):
+        read = tokenizer.encode(well_formed(value), add_special_tokens=False) if value else None
+        ends[field] = [end for _start, end in read.offsets] if read else []
+        if read and len(read.ids) > 1 and read.ids[0] == encoding["space_id"]:
+            ends[field] = ends[field][1:]  # the bare "▁" is no character of the text
+    fields = [one["text"] for one in view if "text" in one]
+    fixed = sum(len(one.get("ids", ())) for one in view)
+    lengths = shared_lengths([len(ends[field]) for field in fields], max(0, encoding["max_length"] - fixed))
+    return {
+        field: (
+            len(first if field == "a" else second)
+            if length == len(ends[field])
+            else ([0, *ends[field]])[length]
+        )
+        for field, length in zip(fields, lengths, strict=True)
+    }
+
+
 def _encoding(special: SpecialIds, views: list, max_length: int, n_masks: int, multi_label: bool) -> dict:
     return {
         "version": ENCODING_VERSION,
@@ -212,10 +244,14 @@ def _prefix_ids(tokenizer: Tokenizer, prefix: str) -> list[int]:
     return tokenizer.encode(prefix.strip(), add_special_tokens=False).ids if prefix.strip() else []
 
 
-def _hard_ids(tokenizer: Tokenizer, special: SpecialIds, words: str, *, keep_space: bool) -> list[int]:
+def _hard_ids(
+    tokenizer: Tokenizer, special: SpecialIds, words: str, part: int, *, keep_space: bool
+) -> list[int]:
     ids = tokenizer.encode(words, add_special_tokens=False).ids
     if not keep_space and special.space is not None and ids and ids[0] == special.space:
         ids = ids[1:]
     if not ids:
-        raise TemplateError(f"the words {words!r} of the template have no tokens")
+        raise TemplateError(
+            f"the words {words!r} of the template have no tokens", fault="no_tokens", part=part
+        )
     return ids

@@ -12,7 +12,9 @@ from labeling.services import words as label_words
 from training.services.prompt_check import check_prompt
 
 MAX_TEMPLATE = 2_000
-N_PREVIEWS = 3
+# Previews: the first texts in the project's random order, and the longest of the first hundred, which shows the cut.
+N_PREVIEWS = 2
+LOOKED_AT = 100
 
 
 @require_POST
@@ -37,9 +39,8 @@ def prompt_check(request: HttpRequest, project_id: int) -> HttpResponse:
         template = present.text if present else DEFAULT_TEMPLATE
     # Never a text that measures: whoever writes the prompt must not fit it to them.
     texts = (project.examples.pool() | project.examples.for_training()).order_by("order", "id")
-    check = check_prompt(
-        labels=labels,
-        template=template.strip()[: MAX_TEMPLATE + 1],
-        texts=list(texts.values_list("text", flat=True)[:N_PREVIEWS]),
-    )
+    found = list(texts.values_list("text", flat=True)[:LOOKED_AT])
+    shown = found[:N_PREVIEWS]
+    shown += [text for text in [max(found, key=len, default="")] if text and text not in shown]
+    check = check_prompt(labels=labels, template=template[: MAX_TEMPLATE + 1], texts=shown)
     return render(request, "training/prompt_check.html", {"project": project, "check": check})

@@ -29,7 +29,7 @@
           redirect: "manual",
           signal: underway.signal,
         });
-        if (response.type === "opaqueredirect" || response.status === 401) return this.trouble(number, "expired");
+        if (response.type === "opaqueredirect" || [401, 403].includes(response.status)) return this.trouble(number, "expired");
         if (response.status === 204) return undefined; // a newer question was on its way when this one was read
         const html = await response.text();
         if (number !== this.number) return undefined;

@@ -1,7 +1,7 @@
 // What was typed and not yet saved, kept in this browser: offered again after a reload, a sign-out or a crash.
 (() => {
   const FIELD = /^(?:name|words|color|key)-\d+$|^template$|^order$/;
-  const tidy = (name, value) => (name.startsWith("words-") ? value.split(/[,，、;；\s]+/).filter(Boolean).join("，") : value.trim());
+  const tidy = (name, value) => (name.startsWith("words-") ? value.split(/[,\uff0c\u3001;\uff1b\s]+/).filter(Boolean).join(",") : value.trim());
   const same = (name, a, b) => tidy(name, a) === tidy(name, b);
 
   function initial(field) {

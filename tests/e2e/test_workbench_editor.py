@@ -87,6 +87,8 @@ def test_the_keyboard_walks_moves_and_deletes(page):
 
 def test_words_are_typed_where_one_stands(page):
     focus(page, "#chips .chip-text")
+    page.keyboard.press("x")  # on a chip a letter lands in the words that follow
+    page.keyboard.press("Backspace")
     page.keyboard.type("（来自网页）")
     assert template(page) == "以下是一条{mask}新闻。{text}（来自网页）"
     page.keyboard.type("{soft:主题}！")
@@ -122,7 +124,7 @@ FAULTS = [
     ("{mask}{text}{文本}", "{文本}", "第 13 个字符"),
     ("{mask}{text}{mask}", "{mask}", "第 13 个字符"),
     ("{text} {mask}", " ", "第 7 个字符"),
-    ("👍{mask}‮{text}}", "}", "第 16 个字符"),
+    ("👍{mask}‮{text}}", "}", "第 15 个字符"),
     ("{'text':__import__('os')}{mask}", "{'text':__import__('os')}", "第 9 个字符"),
 ]
 
@@ -224,7 +226,7 @@ def test_a_mistake_saves_nothing_and_loses_nothing(page, project):
     assert page.locator(f"#words-{first.pk}").input_value() == "想了很久的词"
     assert project.templates.count() == 1
     assert first.word_texts == ["财经"]
-    page.reload()
+    page.goto(f"/p/{project.pk}/labels/")
     page.locator("#draft-take").click()
     assert page.locator(f"#words-{first.pk}").input_value() == "想了很久的词"
     assert template(page) == "{text}没有空"
@@ -251,6 +253,7 @@ def test_after_a_sign_out_the_words_are_still_there(open_as, page, project):
     page.context.clear_cookies()
     page.locator(f"#words-{first.pk}").fill("登录过期时写的词")
     expect(page.locator("#bench-trouble")).to_contain_text("重新登录")
+    page.wait_for_timeout(400)
     assert page.evaluate(DRAFTS) == 1
 
 

@@ -11,6 +11,7 @@ Nothing typed by a person is ever evaluated.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from training.fewshot.errors import TemplateError, TemplateWithoutMask, TemplateWithoutText
 
@@ -152,7 +153,7 @@ def places(source: str) -> list[tuple[int, int]]:
 def _checked(parts: list[Part], places: list[_Piece] | None = None) -> Template:
     """The template of `parts`; `places[i]` is where part i stands, for the errors."""
 
-    def place(index: int) -> dict[str, int]:
+    def place(index: int) -> dict[str, Any]:
         return {} if places is None else {"at": places[index].start, "end": places[index].end}
 
     for index, part in enumerate(parts):

@@ -68,6 +68,11 @@ class WordCheck:
     def serious(self) -> bool:
         return any(code in SERIOUS for code, _words in self.problems)
 
+    @property
+    def plain(self) -> bool:
+        """The word is one token, itself: there is nothing to say of it."""
+        return not self.problems and "".join(self.tokens).lstrip("▁") == self.word and len(self.tokens) == 1
+
 
 @dataclasses.dataclass(frozen=True)
 class Piece:

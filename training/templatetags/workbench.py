@@ -28,7 +28,9 @@ SHOWN_RUNS = 5
 @register.simple_tag
 def template_library() -> list[dict[str, Any]]:
     """`[{"title", "templates"}]`: the engine's library in groups."""
-    return [{"title": TITLES.get(group, group), "templates": templates} for group, templates in LIBRARY.items()]
+    return [
+        {"title": TITLES.get(group, group), "templates": templates} for group, templates in LIBRARY.items()
+    ]
 
 
 @register.simple_tag

@@ -23,15 +23,16 @@ def prompt_check(request: HttpRequest, project_id: int) -> HttpResponse:
 
     Reads the fields `name-<id>`, `words-<id>` and `template`; what is not sent is taken as stored. Stores nothing."""
     project = project_for(request, project_id, "read")
-    labels = []
+    labels, refused = [], {}
     for label in project.labels.filter(archived_at__isnull=True).prefetch_related("words"):
         name = request.POST.get(f"name-{label.pk}", label.name)[:80]
         typed = request.POST.get(f"words-{label.pk}")
         stored = [word.text for word in label.words.all()]
         try:
             words = stored if typed is None else label_words.parse_words(typed)
-        except label_words.WordsRefusedInForm:
+        except label_words.WordsRefusedInForm as error:
             words = stored
+            refused[str(label.pk)] = str(error)
         labels.append((str(label.pk), name, words))
     template = request.POST.get("template")
     if template is None:
@@ -43,4 +44,6 @@ def prompt_check(request: HttpRequest, project_id: int) -> HttpResponse:
     shown = found[:N_PREVIEWS]
     shown += [text for text in [max(found, key=len, default="")] if text and text not in shown]
     check = check_prompt(labels=labels, template=template[: MAX_TEMPLATE + 1], texts=shown)
-    return render(request, "training/prompt_check.html", {"project": project, "check": check})
+    return render(
+        request, "training/prompt_check.html", {"project": project, "check": check, "refused": refused}
+    )

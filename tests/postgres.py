@@ -29,8 +29,10 @@ def _as_server(command: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
+def running(*, durable: bool = False) -> Iterator[str]:
     """The DATABASE_URL of a fresh cluster with an empty database `wanxing`; stopped and removed afterwards.
+
+    `durable`: commits are synced, as in a real one; tests do without.
 
     Raises FileNotFoundError when PostgreSQL is not installed.
     """
@@ -53,7 +55,9 @@ def running() -> Iterator[str]:
 
         data = str(folder / "data")
         call("initdb", "-D", data, "-U", "wanxing", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off -c max_connections=60"
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c max_connections=60"
+        if not durable:
+            options += " -c fsync=off"
         call("pg_ctl", "-D", data, "-l", str(folder / "log"), "-o", options, "-w", "start")
         try:
             call("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "wanxing", "wanxing")

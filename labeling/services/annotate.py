@@ -20,7 +20,8 @@ from labeling.models import Annotation, Example, Label, Project
 from labeling.models.annotations import Action, Source
 from labeling.models.projects import Task
 from labeling.models.texts import Split
-from labeling.services import leases
+from labeling.permissions import ABILITIES
+from labeling.services import consensus
 from labeling.services.fold import BY_HAND, DECIDING
 from labeling.services.labels import hold_labels
 from labeling.services.states import derive, keep
@@ -99,6 +100,9 @@ def decide(
     to an hour. Raises UnknownText, LabelGone, BlindOnly, or AnnotateError for what a person cannot decide."""
     if suggested is not None and source != Source.ADJUDICATION:
         source = Source.SUGGESTION
+    elif source in (Source.REVIEW, Source.ADJUDICATION) and not _may_review(project, user):
+        # What rules over others' decisions is no annotator's to say; theirs is one among them.
+        source = Source.BLIND
     several = project.task == Task.MULTI_LABEL
     asked = list(dict.fromkeys(label_ids or ([label_id] if label_id is not None else [])))
     if (
@@ -138,16 +142,8 @@ def decide(
             _put_suggestion(annotation, suggested, several)
             annotation.save(force_insert=True)
             keep(project=project, example=example, state=derive(project=project, example=example))
-            if action == Action.CLEAR:
-                leases.forget(example_ids=[example.pk])
-            elif action in (*DECIDING, Action.SKIP):
-                leases.settle(
-                    example=example,
-                    user=user,
-                    overlap=project.overlap,
-                    decided=action in DECIDING,
-                    passed=action == Action.SKIP,
-                )
+            if action not in (Action.FLAG, Action.UNFLAG):
+                consensus.settle(project=project, example=example, user=user, action=action)
             return Decision(annotation, example)
     except IntegrityError:
         # The same client_id for another text, stored at the same moment: the first one counts.
@@ -195,13 +191,19 @@ def undo(
             )
             keep(project=project, example=example, state=derive(project=project, example=example))
             if undone.action not in (Action.FLAG, Action.UNFLAG):
-                leases.settle(example=example, user=user, overlap=project.overlap, decided=False, again=True)
+                consensus.settle(
+                    project=project, example=example, user=user, action=undone.action, again=True
+                )
             return Decision(annotation, example, overruled=_overruled(undone, user))
     except IntegrityError:
         earlier = _earlier(project, client_id)
         if earlier is None:
             raise NothingToUndo(_("这个决定已经撤销过了。")) from None
         return earlier
+
+
+def _may_review(project: Project, user: Any) -> bool:
+    return project.role_of(user) in ABILITIES["review"]
 
 
 def _earlier(project: Project, client_id: uuid.UUID | None) -> Decision | None:

@@ -21,6 +21,7 @@ from labeling.models import Annotation, Example, Label, Prediction, Project
 from labeling.models.annotations import Action, Source
 from labeling.models.labels import NAME_LENGTH, PALETTE
 from labeling.models.projects import Task
+from labeling.services import overlap
 from labeling.services.new_labels import KEYS, MAX_LABELS, add_label, set_words
 from labeling.services.states import keep_again, label_ids_of
 from labeling.services.words import WordsRefusedInForm, parse_words
@@ -216,7 +217,14 @@ def delete_label(*, project: Project, user: Any, label_id: int, move_to_id: int 
         n_texts = _carrying(project, label).count()
         if n_texts:
             raise LabelInUse(n_texts)
+        given = Annotation.objects.filter(label=label) if project.overlap > 1 else Annotation.objects.none()
+        waiting = list(
+            given.filter(example__label__isnull=True).values_list("example_id", flat=True).distinct()
+        )
         _remove(label)
+    if waiting:
+        # Where several people decide each text, an opinion for this label is none any more: its person is asked again.
+        overlap.rederive(project=project, example_ids=waiting)
     return moved
 
 

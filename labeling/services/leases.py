@@ -177,6 +177,34 @@ def settle(
         Lease.objects.bulk_create([row], ignore_conflicts=True)
 
 
+def align(*, project: Project, opinions: dict[int, tuple[set[int], set[int]]]) -> None:
+    """Make the used places at some texts what `opinions` say: {text id: (who has decided, who passed it over)}.
+
+    What is held stays held as far as there are places. Where one person decides each text no place is kept."""
+    rows = Lease.objects.filter(example_id__in=list(opinions))
+    if project.overlap == 1:
+        rows.filter(expires_at__isnull=True).delete()
+        rows.exclude(slot=0).delete()
+        return
+    held: dict[int, list[Lease]] = {}
+    for row in rows.filter(expires_at__isnull=False).order_by("slot"):
+        held.setdefault(row.example_id, []).append(row)
+    rows.delete()
+    new = []
+    for example_id, (decided, passed) in opinions.items():
+        slots = iter(range(project.overlap))
+        for user_id in sorted(decided):
+            new.append(Lease(project=project, example_id=example_id, user_id=user_id, slot=next(slots, None)))
+        new += [
+            Lease(project=project, example_id=example_id, user_id=user_id) for user_id in passed - decided
+        ]
+        for row in held.get(example_id, ()):
+            if row.user_id not in decided | passed and (slot := next(slots, None)) is not None:
+                row.pk, row.slot = None, slot
+                new.append(row)
+    Lease.objects.bulk_create(new, ignore_conflicts=True)
+
+
 def forget(*, example_ids: Iterable[int]) -> None:
     """Every place at these texts is free again: their label was taken away and all may decide anew."""
     Lease.objects.filter(example_id__in=list(example_ids)).delete()

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from labeling.models import Annotation, Example, ExampleLabel, Label, Project
 from labeling.models.projects import Task
 from labeling.models.texts import Status
+from labeling.services import consensus
 from labeling.services.fold import State, replay, standing
 
 _FIELDS = ("label", "status", "flagged", "decided_at", "decided_by", "suggestion", "n_deciders")
 
 
-def state_of(*, project: Project, base: State, events: Sequence[Annotation]) -> State:
-    """The state that standing `events` (oldest first) make of `base`."""
-    return replay(base, events)
+def state_of(
+    *, project: Project, base: State, events: Sequence[Annotation], present: Collection[int]
+) -> State:
+    """The state that standing `events` (oldest first) make of `base`; `present` are the labels that are still there.
+
+    The last decision counts, or the agreement of as many people as the project asks."""
+    if project.overlap == 1:
+        return replay(base, events)
+    return consensus.state_of_many(base=base, events=events, overlap=project.overlap, present=present)
 
 
 def derive(*, project: Project, example: Example) -> State:
@@ -46,7 +53,7 @@ def derive_all(*, project: Project, examples: Iterable[Example]) -> dict[int, St
         base = State()
         if came_with is not None:
             base = State((came_with,), Status.LABELLED, decided_at=example.created_at)
-        state = state_of(project=project, base=base, events=standing(listed))
+        state = state_of(project=project, base=base, events=standing(listed), present=places.keys())
         label_ids = tuple(
             sorted((one for one in state.label_ids if one in places), key=lambda one: (places[one], one))
         )

@@ -362,7 +362,12 @@ def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
             for key, values in said.items():
                 told[key] += values
             rate = round(len(said["acknowledged"]) / took, 1)
-            result[name] = {"seconds": round(took), "load_before": load, "decisions_per_second": rate, **latencies}
+            result[name] = {
+                "seconds": round(took),
+                "load_before": load,
+                "decisions_per_second": rate,
+                **latencies,
+            }
             if importer.ident:
                 importer.join()
         path = home.parent / "told.json"

@@ -189,7 +189,7 @@ def test_the_page_renews_and_gives_back(project, client):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("overlap", [1])
+@pytest.mark.parametrize("overlap", [1, 2])
 def test_ten_people_at_once_hold_and_decide_each_text_exactly_as_often_as_asked(overlap):
     project = make.make_project(overlap=overlap)
     label_id = make.make_label(project).pk

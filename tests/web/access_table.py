@@ -68,6 +68,7 @@ PROJECTS: dict[str, Row] = {
     "project_home": Row(get="open"),
     "project_settings": Row(get="manage", post="manage"),
     "project_splits": Row(post="manage"),
+    "project_overlap": Row(post="manage", data={"overlap": "2"}),
     "project_delete": Row(get="manage", post="manage"),
     "project_leave": Row(post="open"),
     "members": Row(get="manage"),

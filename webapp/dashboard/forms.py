@@ -44,3 +44,17 @@ class SplitsForm(forms.Form):
         if values.get("dev_percent", 0) + values.get("test_percent", 0) > 80:
             raise forms.ValidationError(gettext("两者加起来不能超过 80%，否则剩下的太少，没法训练。"))
         return values
+
+
+class OverlapForm(forms.Form):
+    """How many people decide each text."""
+
+    overlap = forms.IntegerField(
+        label=_("每条文本由几个人标注"),
+        min_value=1,
+        max_value=9,
+        help_text=_(
+            "大于 1 时，同一条文本会分给这么多人，互相看不到；全部一致才算标好，有分歧的等审核者裁决。"
+            "用它来量一致性，或者标难的任务。"
+        ),
+    )

@@ -9,4 +9,5 @@ urlpatterns = [
     path("p/<int:project_id>/", views.project_home, name="project_home"),
     path("p/<int:project_id>/settings/", views.project_settings, name="project_settings"),
     path("p/<int:project_id>/settings/splits/", views.project_splits, name="project_splits"),
+    path("p/<int:project_id>/settings/overlap/", views.project_overlap, name="project_overlap"),
 ]

@@ -11,10 +11,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from labeling.models import Job, Project
 from labeling.models.jobs import JobKind
 from labeling.permissions import project_for
-from labeling.services import splits
+from labeling.services import overlap, splits
 from webapp import disk
 from webapp.dashboard import overview
-from webapp.dashboard.forms import ProjectForm, SplitsForm
+from webapp.dashboard.forms import OverlapForm, ProjectForm, SplitsForm
 
 
 @require_GET
@@ -71,20 +71,48 @@ def project_splits(request: HttpRequest, project_id: int) -> HttpResponse:
     return _settings_page(request, project, splits_form=form)
 
 
+@require_POST
+def project_overlap(request: HttpRequest, project_id: int) -> HttpResponse:
+    """Change how many people decide each text; what was decided is folded anew, and the page says what came of it."""
+    project = project_for(request, project_id, "manage")
+    form = OverlapForm(request.POST)
+    if not form.is_valid():
+        return _settings_page(request, project, overlap_form=form)
+    changed = overlap.change_overlap(project=project, overlap=form.cleaned_data["overlap"])
+    words = {
+        "people": project.overlap,
+        "texts": changed.texts,
+        "opened": changed.opened,
+        "labelled": changed.labelled,
+        "disputed": changed.disputed,
+    }
+    messages.success(
+        request,
+        _(
+            "现在每条文本由 %(people)d 个人标注。重新看了 %(texts)d 条有人标过的文本：%(opened)d 条变为待标注，"
+            "%(disputed)d 条待裁决，%(labelled)d 条变为已标注。没有丢掉任何决定。"
+        )
+        % words,
+    )
+    return redirect("project_settings", project.pk)
+
+
 def _settings_page(
     request: HttpRequest,
     project: Project,
     *,
     form: ProjectForm | None = None,
     splits_form: SplitsForm | None = None,
+    overlap_form: OverlapForm | None = None,
 ) -> HttpResponse:
-    failed = bool((form and form.errors) or (splits_form and splits_form.errors))
+    failed = any(one is not None and one.errors for one in (form, splits_form, overlap_form))
     proportions = {"dev_percent": project.dev_percent, "test_percent": project.test_percent}
     context = {
         "project": project,
         "section": "settings",
         "form": form or ProjectForm(instance=project),
         "splits_form": splits_form or SplitsForm(initial=proportions),
+        "overlap_form": overlap_form or OverlapForm(initial={"overlap": project.overlap}),
         "splits_locked": Job.objects.filter(project=project, kind=JobKind.TRAIN).exists(),
         "size_bytes": disk.project_bytes(project),
         "n_texts": project.examples.count(),

@@ -31,6 +31,8 @@ HOURLY_LIMITS = {
     "export": 60,
     "predict_file": 60,
     "predict_pool": 60,
+    "compare": 60,
+    "zero_shot": 60,
     "quality": 60,
 }
 UPLOADS_AN_HOUR = 120

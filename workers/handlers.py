@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,11 @@ from labeling.files import FileRefused
 from labeling.models import Job
 from labeling.models.jobs import JobKind
 from labeling.services import imports
-from training.services import bundles, predict, results
+from training.fewshot.errors import EngineError
+from training.services import bundles, predict, prelabelling, prompt_comparison, results
 from workers.context import AttemptLost, JobFailed, RunningJob
 from workers.engine import run_engine
+from workers.readers import prompt_reader_for
 from workers.sessions import classifier_for
 
 
@@ -69,12 +72,50 @@ def run_pool_prediction(running: RunningJob) -> None:
     _finish(running)
 
 
+def run_comparison(running: RunningJob) -> None:
+    comparison = running.job.prompt_comparison
+    running.report(stage="load")
+    with _engine_errors(running):
+        result = prompt_comparison.run_comparison(
+            comparison,
+            prompt_reader_for(comparison.backbone),
+            on_progress=partial(_report, running),
+            should_stop=running.should_stop,
+        )
+    _finish(running, partial(prompt_comparison.record_comparison, comparison, result))
+
+
+def run_prelabelling(running: RunningJob) -> None:
+    running.report(stage="load")
+    with _engine_errors(running):
+        prelabelling.run_prelabelling(
+            running.job.project,
+            prompt_reader_for,
+            on_progress=partial(_report, running),
+            should_stop=running.should_stop,
+        )
+    _finish(running)
+
+
+@contextlib.contextmanager
+def _engine_errors(running: RunningJob) -> Iterator[None]:
+    """Refusals of the engine, and a stop between batches, in the words of jobs."""
+    try:
+        yield
+    except prompt_comparison.Stopped as stopped:
+        raise running.stopped() from stopped
+    except EngineError as error:
+        raise JobFailed(code=error.code, message=error.message, hint=error.hint) from error
+
+
 HANDLERS: dict[str, Callable[[RunningJob], None]] = {
     JobKind.IMPORT: run_import,
     JobKind.TRAIN: run_training,
     JobKind.EXPORT: run_export,
     JobKind.PREDICT_FILE: run_file_prediction,
     JobKind.PREDICT_POOL: run_pool_prediction,
+    JobKind.COMPARE: run_comparison,
+    JobKind.ZERO_SHOT: run_prelabelling,
 }
 
 

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from training.fewshot.errors import EngineError
+from training.fewshot.prompt_reader import PromptReader
+from training.services import workbench_answers as workbench
 from training.services.live import SUPERSEDED, StillNewest, Superseded, require_newest
-from workers.readers import reader_for
+from training.services.workbench import Draft
+from workers.readers import prompt_reader_for, reader_for
 from workers.sessions import classifier_for
 
 logger = logging.getLogger(__name__)
@@ -37,9 +40,40 @@ def sentence_vectors(payload: dict, still_newest: StillNewest) -> list[list[floa
     ).tolist()
 
 
+def _workbench(payload: dict) -> tuple[Draft, PromptReader]:
+    draft = Draft.from_json(payload["draft"])
+    return draft, prompt_reader_for(draft.backbone)
+
+
+def workbench_answers(payload: dict, still_newest: StillNewest) -> dict:
+    """{"draft", "example_ids"} → `training.services.workbench.Answers`."""
+    draft, reader = _workbench(payload)
+    return workbench.answers(draft, payload["example_ids"], reader, still_newest)
+
+
+def workbench_words(payload: dict, still_newest: StillNewest) -> dict:
+    """{"draft"} → {"words": `training.services.workbench.WordReading` each}."""
+    return workbench.words(*_workbench(payload), still_newest)
+
+
+def workbench_accuracy(payload: dict, still_newest: StillNewest) -> dict:
+    """{"draft"} → `training.services.workbench.Accuracy`."""
+    return workbench.accuracy(*_workbench(payload), still_newest)
+
+
+def workbench_proposals(payload: dict, still_newest: StillNewest) -> dict:
+    """{"draft", "label_id"} → `training.services.workbench.Proposals`."""
+    draft, reader = _workbench(payload)
+    return workbench.proposals(draft, payload["label_id"], reader, still_newest)
+
+
 QUESTIONS: dict[str, Question] = {
     "predict": predict,
     "sentence_vectors": sentence_vectors,
+    "workbench_answers": workbench_answers,
+    "workbench_words": workbench_words,
+    "workbench_accuracy": workbench_accuracy,
+    "workbench_proposals": workbench_proposals,
 }
 
 

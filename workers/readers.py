@@ -8,12 +8,14 @@ from pathlib import Path
 from training.fewshot import backbones
 from training.fewshot.config import SHIPPED_BACKBONE
 from training.fewshot.errors import BackboneError
+from training.fewshot.prompt_reader import PromptReader
 from training.fewshot.reader import Reader
 from training.services.backbones import cache_dir, choice_of
 
 HELD = 2
 
 _held: OrderedDict[str, Reader] = OrderedDict()
+_asked: OrderedDict[str, PromptReader] = OrderedDict()
 
 
 def reader_for(name: str = SHIPPED_BACKBONE) -> Reader:
@@ -30,6 +32,17 @@ def reader_for(name: str = SHIPPED_BACKBONE) -> Reader:
             _held.popitem(last=False)
     _held.move_to_end(key)
     return _held[key]
+
+
+def prompt_reader_for(name: str = SHIPPED_BACKBONE) -> PromptReader:
+    """The same backbone with all that the workbench has read by it. Raises as `reader_for`."""
+    reader = reader_for(name)
+    if name not in _asked or _asked[name].reader is not reader:
+        _asked[name] = PromptReader(reader)
+        while len(_asked) > HELD:
+            _asked.popitem(last=False)
+    _asked.move_to_end(name)
+    return _asked[name]
 
 
 def _registered_path(name: str) -> str:

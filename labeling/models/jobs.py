@@ -28,6 +28,8 @@ class JobKind(models.TextChoices):
     EXPORT = "export", _("导出")
     PREDICT_FILE = "predict_file", _("文件预测")
     PREDICT_POOL = "predict_pool", _("预测未标注池")
+    COMPARE = "compare", _("比较提示")
+    ZERO_SHOT = "zero_shot", _("零样本预标注")
     QUALITY = "quality", _("质量检查")
     APPLY_RULES = "apply_rules", _("应用规则")
 

@@ -23,6 +23,7 @@ from labeling.models.labels import NAME_LENGTH, PALETTE
 from labeling.models.projects import Task
 from labeling.services import overlap
 from labeling.services.new_labels import KEYS, MAX_LABELS, add_label, set_words
+from labeling.services.prompt_changes import prompt_changed
 from labeling.services.states import keep_again, label_ids_of
 from labeling.services.words import WordsRefusedInForm, parse_words
 
@@ -107,6 +108,7 @@ def add_labels(*, project: Project, lines: str) -> Added:
                 continue
             held[name] = add_label(project=project, name=name, words=words)
             added.labels.append(held[name])
+    prompt_changed(project.pk)
     return added
 
 
@@ -162,6 +164,7 @@ def edit_labels(*, project: Project, edits: list[LabelEdit]) -> dict[tuple[int, 
             label.save(update_fields=["name", "color", "key"])
             if [word.text for word in label.words.all()] != words:
                 set_words(label=label, words=words)
+        prompt_changed(project.pk)
     return {}
 
 
@@ -225,6 +228,7 @@ def delete_label(*, project: Project, user: Any, label_id: int, move_to_id: int 
     if waiting:
         # Where several people decide each text, an opinion for this label is none any more: its person is asked again.
         overlap.rederive(project=project, example_ids=waiting)
+    prompt_changed(project.pk)
     return moved
 
 

@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from labeling.models import Project, PromptTemplate
 from labeling.models.labels import TEMPLATE_LENGTH, WORD_LENGTH
+from labeling.services.prompt_changes import prompt_changed
 
 MAX_WORDS = 20
 # People part words by commas of either width, or by blanks.
@@ -92,6 +93,7 @@ def save_template(*, project: Project, user: Any, text: str) -> PromptTemplate:
             return present
         try:
             with transaction.atomic():
+                prompt_changed(project.pk)
                 return PromptTemplate.objects.create(
                     project=project,
                     version=present.version + 1 if present else 1,

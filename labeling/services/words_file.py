@@ -14,6 +14,7 @@ from labeling.files.label_file import read_label_file, write_label_file
 from labeling.models import Project
 from labeling.services.import_words import file_text
 from labeling.services.new_labels import MAX_LABELS, add_label, set_words
+from labeling.services.prompt_changes import prompt_changed
 
 MAX_BYTES = 1024 * 1024
 
@@ -60,6 +61,7 @@ def merge_words(*, project: Project, file: BinaryIO) -> WordsReport:
             else:
                 report.same.append(spec.name)
         report.untouched = list(held)
+        prompt_changed(project.pk)
     return report
 
 

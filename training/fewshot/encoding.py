@@ -35,7 +35,7 @@ From a text to a row
    budget: while they are too long together, the longest loses its last token (a before b when equal).
 3. input_ids: the segments one after the other; token_type_ids: each segment's "type"; position_ids: 0, 1, 2 …
    (or from "position"); attention_mask: 1. mask_positions: indices into the row of the mask segment's ids,
-   M of them, all 0 for a view without masks (a graph without masks does not have this input).
+   M of them (a graph without masks does not have this input).
 4. A batch is padded on the right to its longest row: pad_id, 0, 0, 0.
 
 Several views: a text is encoded once a view; its logits are the mean over its views. Rows are ordered by view
@@ -183,12 +183,6 @@ def plan_prompt(
     return Plan(_encoding(special, views, max_length, n_masks, multi_label), tuple(spans))
 
 
-def plan_mixture(sentence: Plan, prompt: Plan) -> Plan:
-    """Rows for the mixture: a view for the sentence, then the views of the cloze."""
-    views = [*sentence.encoding["views"], *prompt.encoding["views"]]
-    return Plan({**prompt.encoding, "views": views}, prompt.soft_spans)
-
-
 def sentence_ids(tokenizer: Tokenizer, prefix: str, sentence: str, max_length: int) -> list[int]:
     """Token ids of one sentence with its special tokens, truncated to `max_length`."""
     special = special_ids(tokenizer)
@@ -229,6 +223,12 @@ def kept_characters(encoding: dict, tokenizer: Tokenizer, text: str) -> dict[str
         )
         for field, length in zip(fields, lengths, strict=True)
     }
+
+
+def fixed_rows(special: SpecialIds, views: list[list[dict]]) -> dict:
+    """An encoding of rows without a text, one a view, each with one place to be read as its mask segment."""
+    longest = max(sum(len(segment["ids"]) for segment in view) for view in views)
+    return _encoding(special, views, longest, 1, False)
 
 
 def _encoding(special: SpecialIds, views: list, max_length: int, n_masks: int, multi_label: bool) -> dict:

@@ -114,8 +114,7 @@ class TextEncoder:
             "token_type_ids": types,
             "position_ids": positions,
             "attention_mask": [1] * len(ids),
-            # A view without masks among views with masks points at the start, where no mask can stand.
-            "mask_positions": masks or [0] * self.n_masks,
+            "mask_positions": masks,
         }
 
     def _piece(self, segment: dict, parts: list[list[int]]) -> list[int]:

@@ -26,6 +26,18 @@ LIBRARY: dict[str, tuple[str, ...]] = {
 DEFAULT_TEMPLATE = "下面的内容与{mask}有关。{text}"
 
 
+def relatives_of(template: str) -> list[str]:
+    """Other templates for the same kind of question: those of the library's group that `template` is nearest to in
+    its characters, itself left out."""
+    own = set(template)
+
+    def likeness(group: tuple[str, ...]) -> float:
+        return max(len(own & set(one)) / len(own | set(one)) for one in group)
+
+    nearest = max(LIBRARY.values(), key=likeness)
+    return [one for one in nearest if one != template]
+
+
 def candidates() -> tuple[str, ...]:
     """Every template of the library."""
     return tuple(template for group in LIBRARY.values() for template in group)

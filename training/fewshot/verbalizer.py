@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from training.fewshot.errors import MissingWord, UnknownWord, WordCollision
+from training.fewshot.runner import well_formed
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -43,7 +45,7 @@ class Verbalizer:
 
 def encode_word(tokenizer: Tokenizer, word: str) -> list[int]:
     """Token ids of `word` as it stands inside a sentence, without the bare "▁" that starts one."""
-    ids = tokenizer.encode(word.strip(), add_special_tokens=False).ids
+    ids = tokenizer.encode(well_formed(word.strip()), add_special_tokens=False).ids
     space = tokenizer.token_to_id("▁")
     return ids[1:] if space is not None and len(ids) > 1 and ids[0] == space else ids
 
@@ -105,13 +107,19 @@ def inspect(labels: Sequence[Label], tokenizer: Tokenizer) -> list[WordReport]:
     """A report for each word of each label; never raises.
 
     Problems: `all_unknown`, `some_unknown`, `collision` (another label has these tokens), `longer` (at least two
-    tokens more than the shortest word of all), `empty`.
+    tokens more than the shortest word of all), `empty`, `lookalike` (another label's word differs in case, width or
+    invisible characters alone), `invisible` (control, direction or zero-width characters), `mask_in_word` (the
+    vocabulary's own marks stand in it).
     """
     unknown = unknown_id(tokenizer)
     entries = [(label, word, tuple(encode_word(tokenizer, word))) for label in labels for word in label.words]
     owners: dict[tuple[int, ...], set[str]] = {}
     for label, _, ids in entries:
         owners.setdefault(ids, set()).add(label.name)
+    looks: dict[str, set[str]] = {}
+    for label, word, _ in entries:
+        looks.setdefault(look_of(word), set()).add(label.name)
+    special = set(tokenizer.get_added_tokens_decoder()) - {unknown}
     shortest = min((len(ids) for _, _, ids in entries if ids), default=0)
     reports = []
     for label, word, ids in entries:
@@ -122,10 +130,27 @@ def inspect(labels: Sequence[Label], tokenizer: Tokenizer) -> list[WordReport]:
             problems.append("all_unknown")
         elif unknown in ids:
             problems.append("some_unknown")
-        if ids and len(owners[ids]) > 1:
+        if ids and len(owners[ids]) > 1 and "all_unknown" not in problems:
             problems.append("collision")
+        elif len(looks[look_of(word)]) > 1:
+            problems.append("lookalike")
+        if any(is_invisible(char) for char in word):
+            problems.append("invisible")
+        if special.intersection(ids):
+            problems.append("mask_in_word")
         if len(ids) >= shortest + 2:
             problems.append("longer")
         tokens = tuple(tokenizer.id_to_token(token) or "" for token in ids)
         reports.append(WordReport(label.name, word, tokens, tuple(problems)))
     return reports
+
+
+def look_of(word: str) -> str:
+    """What is left of a word without case, width, accents' composition and characters that nobody sees."""
+    seen = "".join(char for char in word if not is_invisible(char))
+    return unicodedata.normalize("NFKC", seen).casefold().strip()
+
+
+def is_invisible(char: str) -> bool:
+    """Whether a character is a control, a direction mark or a joiner: it takes no place where it stands."""
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn")

@@ -84,10 +84,15 @@ def choice_of(name: str) -> Choice | None:
     return next((choice for choice in choices() if choice.name == name), None)
 
 
+def download_folder(name: str) -> Path:
+    """Where PaddleNLP keeps the download of a backbone known by name."""
+    return Path(settings.WANXING_HOME) / "paddlenlp" / "models" / name
+
+
 def _is_here(name: str, *, shipped: bool) -> bool:
     if shipped:
         return (SHIPPED_FOLDER / name / "config.json").is_file()
-    downloads = Path(settings.WANXING_HOME) / "paddlenlp" / "models" / name
+    downloads = download_folder(name)
     if any(downloads.glob("*.pdparams")) or any(downloads.glob("*.safetensors")):
         return True
     return any(cache_dir().glob(f"{name}-*/stamp.json")) or any(cache_dir().glob(f"{name}/stamp.json"))

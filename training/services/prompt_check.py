@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -16,10 +15,9 @@ from django.utils.translation import gettext_lazy
 
 from training.fewshot import encoding, verbalizer
 from training.fewshot import template as templates
-from training.fewshot.backbones import SHIPPED_FOLDER
 from training.fewshot.config import SHIPPED_BACKBONE, FewShotConfig
 from training.fewshot.errors import TemplateError, TemplateTooLong
-from training.fewshot.tokenization import load_tokenizer
+from training.services.vocabularies import vocabulary_of
 
 # Of what the model does not read, so much is shown.
 CUT_CHARS = 60
@@ -32,6 +30,9 @@ PROBLEMS = {
     "some_unknown": gettext_lazy("有的字模型不认识"),
     "collision": gettext_lazy("和别的标签的词相同"),
     "longer": gettext_lazy("比最短的词长很多"),
+    "lookalike": gettext_lazy("和别的标签的词只差大小写或全角半角"),
+    "invisible": gettext_lazy("有看不见的字符（例如文字方向标记），请删掉再打一遍"),
+    "mask_in_word": gettext_lazy("词里有模型自己的记号（例如 [MASK]），它会被当成空格或分隔"),
 }
 FAULTS = {
     "no_mask": gettext_lazy("模板里没有 {mask}：把它放在标签词该出现的地方。"),
@@ -53,7 +54,7 @@ FAULTS = {
     "no_tokens": gettext_lazy("第 %(at)d 个字符起的文字对模型来说是空的（例如只有空白），请删掉它。"),
 }
 # Training refuses these; the others only make it harder.
-SERIOUS = frozenset({"empty", "all_unknown", "collision"})
+SERIOUS = frozenset({"empty", "all_unknown", "collision", "mask_in_word"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +110,6 @@ class PromptCheck:
         return self.n_masks != self.shortest
 
 
-@lru_cache(maxsize=1)
-def shipped_tokenizer() -> Any:
-    """The vocabulary of the shipped encoder, read once."""
-    return load_tokenizer(SHIPPED_FOLDER / SHIPPED_BACKBONE)
-
-
 def template_problem(text: str) -> str:
     """What is wrong with a template, in the page's language; "" where it can be used."""
     try:
@@ -125,11 +120,16 @@ def template_problem(text: str) -> str:
 
 
 def check_prompt(
-    *, labels: Sequence[tuple[str, str, Sequence[str]]], template: str, texts: Sequence[str] = ()
+    *,
+    labels: Sequence[tuple[str, str, Sequence[str]]],
+    template: str,
+    texts: Sequence[str] = (),
+    backbone: str = SHIPPED_BACKBONE,
 ) -> PromptCheck:
     """Check label words and template as they stand in the form.
 
-    `labels`: (key, name, words); a label without words stands for itself by its name. `texts` fill the previews."""
+    `labels`: (key, name, words); a label without words stands for itself by its name. `texts` fill the previews.
+    Words are read with the vocabulary of `backbone`. Raises BackboneError for one that is not here."""
     # The key, not the name, tells labels apart: while somebody types, two may have one name.
     engine_labels = [
         verbalizer.Label(key, tuple(words) or ((name,) if name.strip() else ()))
@@ -137,7 +137,8 @@ def check_prompt(
     ]
     checks: dict[str, list[WordCheck]] = {key: [] for key, _name, _words in labels}
     lengths: list[int] = []
-    for report in verbalizer.inspect(engine_labels, shipped_tokenizer()):
+    vocabulary = vocabulary_of(backbone)
+    for report in verbalizer.inspect(engine_labels, vocabulary):
         lengths.append(len(report.tokens))
         checks[report.label].append(
             WordCheck(
@@ -151,10 +152,10 @@ def check_prompt(
     try:
         parsed = templates.parse(template).require_mask()
         plan = encoding.plan_prompt(
-            shipped_tokenizer(),
+            vocabulary,
             [parsed],
             n_masks=n_masks,
-            vocab_size=shipped_tokenizer().get_vocab_size(),
+            vocab_size=vocabulary.get_vocab_size(),
             max_length=MAX_LENGTH,
             multi_label=False,
         )
@@ -171,13 +172,15 @@ def check_prompt(
     return dataclasses.replace(
         result,
         prompt_tokens=fixed,
-        previews=tuple(_filled(parsed, plan.encoding, text) for text in texts),
+        previews=tuple(_filled(parsed, plan.encoding, text, vocabulary) for text in texts),
     )
 
 
-def _filled(parsed: templates.Template, plan: dict[str, Any], text: str) -> tuple[Piece, ...]:
+def _filled(
+    parsed: templates.Template, plan: dict[str, Any], text: str, vocabulary: Any
+) -> tuple[Piece, ...]:
     first, _tab, second = text.partition("\t") if "b" in parsed.fields else (text, "", "")
-    kept = encoding.kept_characters(plan, shipped_tokenizer(), text)
+    kept = encoding.kept_characters(plan, vocabulary, text)
     pieces: list[Piece] = []
     for part in parsed.parts:
         if part.kind == "mask":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import uuid
 from typing import Any, cast
 
@@ -14,8 +15,10 @@ from labeling.models import Project, PromptTemplate
 from training.fewshot.config import RANGES, FewShotConfig
 from training.fewshot.errors import ConfigError
 from training.services import backbones, devices
+from training.services.prompt_check import template_problem
 
 DEFAULTS = FewShotConfig()
+MAX_EXTRA_TEMPLATES = 7
 METHODS = [
     ("auto", gettext_lazy("自动（比较几种方法，取最好的）")),
     ("label_sentence", gettext_lazy("标签句（与每个标签的句子比较，标得少时最稳）")),
@@ -110,6 +113,7 @@ class RunForm(forms.Form):
     method = forms.ChoiceField(label=gettext_lazy("方法"), choices=METHODS, required=False)
     backbone = forms.ChoiceField(label=gettext_lazy("底座模型"), required=False)
     template = forms.ChoiceField(label=gettext_lazy("提示模板"), required=False)
+    extra_templates = forms.JSONField(widget=forms.HiddenInput, required=False)
     device = forms.ChoiceField(label=gettext_lazy("设备"), required=False)
 
     def __init__(self, data: Any = None, *, project: Project, **kwargs: Any) -> None:
@@ -171,6 +175,18 @@ class RunForm(forms.Form):
         chosen = self.cleaned_data.get("template") if hasattr(self, "cleaned_data") else None
         return self.templates.get(chosen or "") or next(iter(self.templates.values()), None)
 
+    def clean_extra_templates(self) -> tuple[str, ...]:
+        """Templates that are trained together with the chosen one, from a comparison of prompts."""
+        given = self.cleaned_data.get("extra_templates") or []
+        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+            raise forms.ValidationError(_("一起训练的模板要是一列文字。"))
+        if len(given) > MAX_EXTRA_TEMPLATES:
+            raise forms.ValidationError(_("最多一起训练 %(n)d 个模板。") % {"n": MAX_EXTRA_TEMPLATES + 1})
+        for text in given:
+            if problem := template_problem(text):
+                raise forms.ValidationError(problem)
+        return tuple(dict.fromkeys(given))
+
     def clean(self) -> dict[str, Any]:
         """Makes `config`; a setting that the engine refuses is an error of its field."""
         cleaned = super().clean() or {}
@@ -194,6 +210,8 @@ class RunForm(forms.Form):
             "template": template.text if template else "",
             "device": cleaned.get("device") or "auto",
         }
+        own = values["template"]
+        values["extra_templates"] = [one for one in cleaned.get("extra_templates") or () if one != own]
         for name in (*SELECTS, *NUMBERS):
             value = cleaned.get(name)
             if value not in (None, ""):
@@ -209,6 +227,8 @@ def form_data_of(config: dict[str, Any], *, template_id: int | None) -> dict[str
     known = {field.name for field in dataclasses.fields(FewShotConfig)}
     names = ["method", "backbone", "device", *SELECTS, *NUMBERS, *FLAGS]
     data = {name: config[name] for name in names if name in known and config.get(name) is not None}
+    if config.get("extra_templates"):
+        data["extra_templates"] = json.dumps(config["extra_templates"], ensure_ascii=False)
     if template_id is not None:
         data["template"] = str(template_id)
     return data

@@ -16,11 +16,13 @@ from labeling.models.labels import DEFAULT_TEMPLATE
 from labeling.services import words as label_words
 from training.fewshot.config import SHIPPED_BACKBONE
 from training.services import live
+from training.services.live import Superseded
 from training.services.prompt_check import PromptCheck, check_prompt
+from training.services.workbench_choice import METHODS
+from training.services.workbench_texts import shown_texts
 
-METHODS = ("cloze", "label_sentence", "mixed")
-N_SHOWN = 10
-N_MEASURED = 240
+__all__ = ["Superseded", "shown_texts"]
+
 ANSWER_SECONDS = 8.0
 MEASURE_SECONDS = 30.0
 
@@ -31,18 +33,6 @@ class DraftRefused(Exception):
     def __init__(self, check: PromptCheck) -> None:
         super().__init__("the draft was not asked about")
         self.check = check
-
-
-class QuestionRefused(Exception):
-    """The live worker could not answer this draft. `code` is a key of `labeling.job_words.ERRORS`."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code, self.message, self.hint = code, message, hint
-
-
-class Superseded(Exception):
-    """A newer question of the same editor was put meanwhile: show nothing, its answer is on the way."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,8 +111,9 @@ class Near:
 class WordReading:
     """How the model reads one label word inside the template.
 
-    `fluency`: mean log-probability a token of the word where it stands in the filled sentence, less the mean of all
-    labels' words; `reads` is "natural", "stiff" or "odd" by it. `near`: near-collisions, the nearest first.
+    `fluency`: how well the word lets the model guess the tokens beside it, in nats from the median of all words
+    (`training.fewshot.word_quality`); `reads` is "natural", "stiff" or "odd" by it, a weak hint. `near`:
+    near-collisions, the nearest first.
     """
 
     label_id: int
@@ -135,14 +126,16 @@ class WordReading:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answers:
-    """What the model says to the texts shown. `method` is the one used; `n_reference`: texts that calibrate it."""
+    """What the model says to the texts shown. `method` is the one used; `n_reference`: texts that calibrate it.
+
+    `methods`: all that the backbone and the template allow, the usual one first."""
 
     method: str
+    methods: tuple[str, ...]
     n_masks: int
     n_reference: int
     label_ids: tuple[int, ...]
     texts: tuple[TextAnswer, ...]
-    words: tuple[WordReading, ...]
     seconds: float
 
 
@@ -265,14 +258,8 @@ def check_draft(draft: Draft, *, texts: Sequence[str] = ()) -> PromptCheck:
         labels=[(str(label.id), label.name, label.words) for label in draft.labels],
         template=draft.template,
         texts=texts,
+        backbone=draft.backbone,
     )
-
-
-def shown_texts(project: Project, *, page: int = 0) -> list[int]:
-    """Ids of ten texts to show: of the pool and training texts, never of dev or test."""
-    texts = (project.examples.pool() | project.examples.for_training()).order_by("order", "id")
-    start = max(0, page) * N_SHOWN
-    return list(texts.values_list("pk", flat=True)[start : start + N_SHOWN])
 
 
 def ask_answers(
@@ -283,21 +270,30 @@ def ask_answers(
     number: int,
     timeout_seconds: float = ANSWER_SECONDS,
 ) -> Answers:
-    """What the model says to ten texts. Ask this first, `ask_accuracy` with the same number second.
+    """What the model says to ten texts. Ask this first, then `ask_words` and `ask_accuracy` with the same number.
 
-    `number` grows by one with each change in `editor` (a tab): the newest wins.
-    Raises DraftRefused, QuestionRefused, Superseded, LiveError."""
+    `editor` names the user and the tab, `number` grows by one with each change there: the newest wins.
+    Raises DraftRefused, Superseded (show nothing: a newer answer is on its way) and live.LiveError; LiveFailed has
+    a `code` of `labeling.job_words.ERRORS`."""
     payload = {"draft": _checked(draft), "example_ids": list(example_ids)}
     answer = _ask("workbench_answers", payload, timeout_seconds, editor, number)
     return Answers(
         method=answer["method"],
+        methods=tuple(answer["methods"]),
         n_masks=answer["n_masks"],
         n_reference=answer["n_reference"],
         label_ids=tuple(answer["label_ids"]),
         texts=tuple(_text_answer(one) for one in answer["texts"]),
-        words=tuple(_word_reading(one) for one in answer["words"]),
         seconds=answer["seconds"],
     )
+
+
+def ask_words(
+    draft: Draft, *, editor: str, number: int, timeout_seconds: float = ANSWER_SECONDS
+) -> tuple[WordReading, ...]:
+    """How the model takes each label word in the template. Raises as `ask_answers`."""
+    answer = _ask("workbench_words", {"draft": _checked(draft)}, timeout_seconds, editor, number)
+    return tuple(_word_reading(one) for one in answer["words"])
 
 
 def ask_accuracy(
@@ -351,12 +347,9 @@ def _checked(draft: Draft) -> dict[str, Any]:
 def _ask(
     question: str, payload: dict[str, Any], timeout_seconds: float, editor: str, number: int
 ) -> dict[str, Any]:
-    ask: Any = live.ask
-    answer = ask(question, payload, timeout_seconds=timeout_seconds, newest=(editor, number))
-    if answer.get("superseded"):
+    answer = live.ask(question, payload, timeout_seconds=timeout_seconds, newest=(editor, number))
+    if answer == live.SUPERSEDED:
         raise Superseded
-    if error := answer.get("error"):
-        raise QuestionRefused(error["code"], error["message"], error.get("hint", ""))
     return answer
 
 

@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from training.views import bundles, predict, prompt_check, runs, train
+from training.views import agreement, bundles, predict, prompt_check, runs, train
 
 RUN = "p/<int:project_id>/runs/<int:number>"
 
 urlpatterns = [
+    path("p/<int:project_id>/quality/agreement/", agreement.agreement, name="agreement"),
+    path("p/<int:project_id>/quality/agreement/texts/", agreement.disagreements, name="disagreements"),
     path("p/<int:project_id>/prompt/check/", prompt_check.prompt_check, name="prompt_check"),
     path("p/<int:project_id>/train/", train.train, name="train"),
     path("p/<int:project_id>/runs/compare/", runs.runs_compare, name="runs_compare"),

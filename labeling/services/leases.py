@@ -143,6 +143,7 @@ def settle(
     `decided`: a label of theirs stands; `passed`: only a skip of theirs does; `again`: they took a decision back and
     have the text before them, so they hold it once more where there is a place."""
     if example.status not in SERVED_STATUSES:
+        again = False
         rows = _held().filter(example=example)
         (rows.exclude(user=user) if overlap > 1 else rows).delete()
     if overlap == 1 and (decided or passed):

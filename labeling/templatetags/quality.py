@@ -7,15 +7,15 @@ from typing import Any
 from django import template
 
 from labeling.models import Project, Suspect
-from labeling.services import quality
+from labeling.services import adjudication, quality
 
 register = template.Library()
 
 
 @register.simple_tag
 def suspect_counts(project: Project) -> dict[str, int]:
-    """{kind: texts that nobody has decided about since they were named}."""
-    return quality.counts(project)
+    """{kind: texts that nobody has decided about since they were named}, and those that are `disputed`."""
+    return {**quality.counts(project), "disputed": adjudication.count(project)}
 
 
 @register.filter

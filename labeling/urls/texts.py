@@ -1,10 +1,12 @@
 from django.urls import path
 
-from labeling.views import imports, texts
+from labeling.views import history, imports, texts
 
 urlpatterns = [
     path("p/<int:project_id>/texts/", texts.texts, name="texts"),
     path("p/<int:project_id>/texts/export/", texts.texts_export, name="texts_export"),
+    path("p/<int:project_id>/texts/log/", history.annotation_log, name="annotation_log"),
+    path("p/<int:project_id>/texts/<int:example_id>/history/", history.text_history, name="text_history"),
     path("p/<int:project_id>/texts/<int:example_id>/relabel/", texts.text_relabel, name="text_relabel"),
     path("p/<int:project_id>/import/", imports.import_new, name="import_new"),
     path("p/<int:project_id>/import/preview/", imports.import_preview, name="import_preview"),

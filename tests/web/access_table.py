@@ -83,6 +83,8 @@ TEXTS: dict[str, Row] = {
     "texts": Row(get="read"),
     "text_relabel": Row(get="review", post="review", data={"label": "none"}),
     "texts_export": Row(get="download", query={"format": "csv"}),
+    "annotation_log": Row(get="download"),
+    "text_history": Row(get="read"),
     "import_new": Row(get="setup", post="setup"),
     "import_preview": Row(get="setup", post="setup"),
     "import_detail": Row(get="read"),
@@ -113,6 +115,9 @@ LABELLING: dict[str, Row] = {
 QUALITY: dict[str, Row] = {
     "quality": Row(get="read", post="review"),
     "quality_list": Row(get="read", same_project=False),
+    "adjudicate": Row(get="review", post="review"),
+    "agreement": Row(get="read"),
+    "disagreements": Row(get="read"),
     "quality_decide": Row(post="review", data={"do": "keep"}),
 }
 

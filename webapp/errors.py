@@ -56,8 +56,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """403 for a form without its CSRF token (CSRF_FAILURE_VIEW)."""
-    return _page(request, "errors/csrf.html", status=403)
+    """403 for a form without its CSRF token (CSRF_FAILURE_VIEW); a script is told so in a header."""
+    response = _page(request, "errors/csrf.html", status=403)
+    response["X-Wanxing-Reason"] = "csrf"
+    return response
 
 
 def _page(request: HttpRequest, template: str, *, status: int, **context: Any) -> HttpResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from labeling.models.labels import Label
 from labeling.models.projects import Project
@@ -18,6 +19,16 @@ class Action(models.TextChoices):
     UNDO = "undo"
     FLAG = "flag"
     UNFLAG = "unflag"
+
+
+class SkipReason(models.TextChoices):
+    """Why a text is often skipped; a person may also say it in words of their own."""
+
+    UNCLEAR = "unclear", _("看不懂")
+    NO_LABEL = "no_label", _("没有合适的标签")
+    AMBIGUOUS = "ambiguous", _("几个标签都说得通")
+    BROKEN = "broken", _("文字残缺或乱码")
+    DUPLICATE = "duplicate", _("和别的文本重复")
 
 
 class Source(models.TextChoices):

@@ -16,6 +16,7 @@ from labeling.models import (
     Annotation,
     Comment,
     Example,
+    GuidelineVersion,
     ExampleLabel,
     Job,
     JobEvent,
@@ -64,6 +65,10 @@ def create_project(*, user: Any, name: str, template: str = DEFAULT_TEMPLATE, **
         project = Project.objects.create(name=name, created_by=user, **values)
         Membership.objects.create(project=project, user=user, role=Role.OWNER)
         PromptTemplate.objects.create(project=project, version=1, text=template, created_by=user)
+        if project.guidelines:
+            GuidelineVersion.objects.create(
+                project=project, version=1, text=project.guidelines, created_by=user
+            )
     return project
 
 

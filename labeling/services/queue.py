@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from labeling.models import Annotation, Example, Project
@@ -43,26 +43,6 @@ class Served:
 
     texts: list[Example]
     held_by_others: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """`mine` counts the decisions of one person that stand; `per_label` maps label ids to labelled texts."""
-
-    total: int
-    labelled: int
-    skipped: int
-    mine: int
-    my_skipped: int
-    per_label: dict[int, int]
-
-    @property
-    def open(self) -> int:
-        return self.total - self.labelled - self.skipped
-
-    @property
-    def share(self) -> float:
-        return self.labelled / self.total if self.total else 0.0
 
 
 def next_texts(
@@ -118,23 +98,6 @@ def skipped_by(project: Project, user: Any) -> QuerySet[Example]:
         return skipped
     passed = project.examples.filter(status=Status.OPEN).filter(leases.passed_by(user))
     return project.examples.filter(Q(pk__in=skipped.values("pk")) | Q(pk__in=passed.values("pk")))
-
-
-def progress(*, project: Project, user: Any) -> Progress:
-    """How far the project and `user` are."""
-    by_status = dict(project.examples.order_by().values_list("status").annotate(Count("id")))
-    per_label = dict(
-        project.examples.filter(label__isnull=False).order_by().values_list("label").annotate(Count("id"))
-    )
-    mine = project.annotations.filter(user=user, action=Action.LABEL, undone_by__isnull=True)
-    return Progress(
-        total=sum(by_status.values()),
-        labelled=by_status.get(Status.LABELLED, 0),
-        skipped=by_status.get(Status.SKIPPED, 0),
-        mine=mine.aggregate(n=Count("example", distinct=True))["n"],
-        my_skipped=skipped_by(project, user).count() if by_status.get(Status.SKIPPED) else 0,
-        per_label=per_label,
-    )
 
 
 def _own_skip(user: Any) -> Exists:

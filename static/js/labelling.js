@@ -6,36 +6,37 @@
   const start = JSON.parse(document.getElementById("labelling-data").textContent);
   const words = desk.dataset;
   const form = desk.querySelector(".desk-form");
-  const textBox = document.getElementById("text");
+  const at = (id) => document.getElementById(id);
   const panel = desk.querySelector(".desk-text");
-  const flagMark = document.getElementById("flag-mark");
-  const flagButton = document.getElementById("flag-button");
-  const filter = document.getElementById("label-filter");
-  const dialog = document.getElementById("keys-dialog");
-  const saveState = document.getElementById("save-state");
-  const buttons = [...document.querySelectorAll("#label-keys button")];
-  const byCode = new Map(buttons.filter((one) => one.dataset.key).map((one) => [codeOf(one.dataset.key), one]));
+  const keysDialog = at("keys-dialog");
+  const skipPanel = at("skip-panel");
+  const several = start.several;
 
-  const LOW = 4; // fetch more when fewer texts than this are at hand
+  const LOW = 10; // fetch more when fewer texts than this are at hand
+  const DEPTH = 50; // steps of undo kept here; the server keeps as many
   let queue = start.texts.slice(1);
   let current = start.texts[0];
   let source = start.source;
+  let suggesting = start.showSuggestions;
+  let suggested = start.texts.some((text) => text.suggestion);
+  let chosen = new Set(); // where a text may have several labels
   let shownAt = performance.now();
   let fetching = false;
   let exhausted = false;
   const seen = new Map([[current.id, current]]); // for "back" and undo
-  const done = []; // { decision, text, before }, newest last; fifty at most
-  const times = [];
-  const counts = { done: start.done, mine: start.mine, total: start.total, perLabel: { ...start.perLabel } };
+  const done = []; // { decision, text, before }, newest last
 
+  const progress = new window.wanxing.Progress({ start, words });
+  const board = new window.wanxing.LabelBoard({ start, words, onChoose: choose, onDone: accept });
   const outbox = new window.wanxing.Outbox({
     url: words.decisionsUrl, user: start.user, project: start.project, onState: showState, onResult: takeResult,
   });
+  const comments = new window.wanxing.Comments({ words, send: comment });
 
   // What this page holds is renewed while it is open and given back when it is left.
   window.wanxing.keepLeases({
     url: words.leaseUrl, page: start.page, seconds: start.renewSeconds,
-    texts: () => [...queue, ...(current ? [current] : [])].filter((text) => text.status !== "labelled").map((text) => text.id),
+    texts: () => (start.listed ? [] : [...queue, ...(current ? [current] : [])].filter((text) => text.status !== "labelled").map((text) => text.id)),
     onLost: (lost) => {
       queue = queue.filter((text) => !lost.has(text.id));
       if (current && lost.has(current.id)) window.wanxing.toast(words.leaseLost, 6);
@@ -45,51 +46,95 @@
 
   // Deciding ----------------------------------------------------------------------------------
 
-  function decide(action, label = null) {
+  const suggestionInView = () => (current && suggesting && source === "blind" && current.suggestion) || null;
+
+  function decide(action, labels = [], reason = "") {
     if (!current) return;
-    const before = { ...current };
+    const before = { labels: current.labels, status: current.status, flagged: current.flagged };
     const decision = {
-      client_id: newId(), example: current.id, action, label, source,
+      client_id: window.wanxing.newId(), example: current.id, action, source,
       seconds: Math.round((performance.now() - shownAt) / 10) / 100,
     };
-    done.push({ decision, text: current, before });
-    if (done.length > 50) done.shift();
-    count(before.label, -1);
-    if (action === "label") {
-      Object.assign(current, { label, status: "labelled" });
-      pace();
-    } else if (action === "skip" && current.label === null) {
+    if (action === "label") decision.labels = labels;
+    if (reason) decision.reason = reason;
+    if (start.guidelines) decision.guidelines = start.guidelines;
+    if (action === "label" || action === "none") decision.suggestion = suggestionInView();
+    remember(decision, before);
+    if (action !== "skip") {
+      Object.assign(current, { labels, status: "labelled" });
+      progress.decided();
+      for (const id of labels) board.used(id);
+    } else if (current.status !== "labelled") {
       current.status = "skipped";
     }
-    count(current.label, +1);
-    if (action === "label" && before.label === null) counts.mine += 1;
+    recount(before, current);
+    closeSkip();
     outbox.add(decision);
     advance();
   }
 
+  // One label: decided. Several: on or off, and the finder may go on; whatever was meant is saved by Enter.
+  function choose(id) {
+    if (!current) return false;
+    if (!several) {
+      decide("label", [id]);
+      return false;
+    }
+    if (!chosen.delete(id)) chosen.add(id);
+    paintChosen();
+    return true;
+  }
+
+  function accept() {
+    const suggestion = suggestionInView();
+    if (several && chosen.size) return decide("label", inOrder(chosen));
+    if (suggestion) return decide("label", several ? inOrder(new Set(suggestion.labels)) : [suggestion.label]);
+    if (several && current) window.wanxing.toast(words.noneChosen, 4);
+  }
+
+  const inOrder = (ids) => board.labels.filter((label) => ids.has(label.id)).map((label) => label.id);
+
   function toggleFlag() {
     if (!current) return;
+    const before = { labels: current.labels, status: current.status, flagged: current.flagged };
     current.flagged = !current.flagged;
-    const decision = { client_id: newId(), example: current.id, action: current.flagged ? "flag" : "unflag", source };
-    done.push({ decision, text: current, before: { ...current, flagged: !current.flagged } });
+    const decision = { client_id: window.wanxing.newId(), example: current.id, action: current.flagged ? "flag" : "unflag", source };
+    remember(decision, before);
     outbox.add(decision);
-    paintFlag();
+    paintMarks();
     window.wanxing.toast(current.flagged ? words.flagged : words.unflagged, 2);
+  }
+
+  function comment(text, typed) {
+    outbox.add({ client_id: window.wanxing.newId(), action: "comment", example: text.id, text: typed });
+    text.comments += 1;
+    paintMarks();
+    window.wanxing.toast(words.commented, 2);
+  }
+
+  function remember(decision, before) {
+    done.push({ decision, text: current, before });
+    if (done.length > DEPTH) done.shift();
+  }
+
+  function recount(before, after) {
+    progress.count(before.labels, -1, 0);
+    progress.count(after.labels, +1, (after.status === "labelled") - (before.status === "labelled"));
   }
 
   function undo() {
     const last = done.pop();
-    const decision = { client_id: newId(), action: "undo", target: last ? last.decision.client_id : null };
+    closeSkip();
     if (last) {
-      count(last.text.label, -1);
+      const after = { labels: last.text.labels, status: last.text.status };
       Object.assign(last.text, last.before);
-      count(last.text.label, +1);
-      if (last.decision.action === "label" && last.before.label === null) counts.mine -= 1;
-      times.pop();
+      recount(after, last.text);
+      if (last.decision.action === "label" || last.decision.action === "none") progress.undone();
       putBack();
       show(last.text, { push: last.text !== current });
     }
-    outbox.add(decision); // after a reload the server knows what was last, and answers with the text
+    // After a reload the server knows what was last, and answers with the text.
+    outbox.add({ client_id: window.wanxing.newId(), action: "undo", target: last ? last.decision.client_id : null });
   }
 
   // What came of a decision. Only surprises are shown.
@@ -101,8 +146,8 @@
       }
       window.wanxing.toast(words.lost.replace("{why}", result.error.message), 10);
       const text = seen.get(decision.example);
-      if (text && text !== current && result.error.code !== "unknown_text") {
-        Object.assign(text, { label: null, status: "open" });
+      if (text && text !== current && decision.action !== "comment" && result.error.code !== "unknown_text") {
+        Object.assign(text, { labels: [], status: "open" });
         queue.unshift(text);
       }
       return;
@@ -123,6 +168,51 @@
     }
   }
 
+  // Skipping ----------------------------------------------------------------------------------
+
+  const isSkipping = () => !skipPanel.hidden;
+
+  function skip() {
+    if (!current) return;
+    if (isSkipping()) return decide("skip");
+    skipPanel.hidden = false;
+    at("skip-button").setAttribute("aria-expanded", "true");
+  }
+
+  function closeSkip() {
+    skipPanel.hidden = true;
+    at("skip-words").value = "";
+    at("skip-button").setAttribute("aria-expanded", "false");
+  }
+
+  // While a reason is asked for, digits are reasons. Returns whether the key was one of this panel's.
+  function skipKey(code, digit, repeat) {
+    const reason = /^Digit([0-9])$/.exec(digit);
+    const button = reason && skipPanel.querySelectorAll("[data-reason]:not([data-reason=''])")[Number(reason[1]) - 1];
+    if (code === "Escape" || code === "Backspace") closeSkip();
+    else if (digit === "Digit0") at("skip-words").focus();
+    else if (button && !repeat) decide("skip", [], button.dataset.reason);
+    else if (code === "Space" && !repeat) decide("skip");
+    return !["Tab", "F5"].includes(code);
+  }
+
+  skipPanel.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-reason]");
+    if (button && event.detail < 2) decide("skip", [], button.dataset.reason);
+  });
+  at("skip-words").addEventListener("keydown", (event) => {
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.code === "Enter" || event.code === "NumpadEnter") {
+      event.preventDefault();
+      const reason = event.target.value.trim();
+      event.target.blur();
+      decide("skip", [], reason);
+    } else if (event.code === "Escape") {
+      event.target.blur();
+      closeSkip();
+    }
+  });
+
   // Moving ------------------------------------------------------------------------------------
 
   function putBack() {
@@ -130,7 +220,7 @@
   }
 
   function advance() {
-    source = "blind";
+    source = start.listed ? start.source : "blind";
     const waiting = new Set(outbox.texts());
     queue = queue.filter((text) => !waiting.has(text.id));
     const next = queue.shift() || null;
@@ -157,18 +247,15 @@
     if (fetching || exhausted) return;
     fetching = true;
     const have = new Set([...queue.map((text) => text.id), ...outbox.texts(), ...(current ? [current.id] : [])]);
-    const query = new URLSearchParams({ have: [...have].slice(0, 300).join(","), order: start.order, page: start.page });
-    if (start.revisit) query.set("skipped", "1");
+    const query = new URLSearchParams({ ...start.way, have: [...have].slice(0, 300).join(","), page: start.page });
     try {
       const response = await fetch(`${words.nextUrl}?${query}`, { redirect: "manual", credentials: "same-origin" });
       if (!response.ok) throw new Error("no answer");
       const answer = await response.json();
       const decided = new Set(done.filter((one) => one.text.status !== "open").map((one) => one.text.id));
-      const at = new Set([...queue.map((text) => text.id), ...(current ? [current.id] : []), ...(start.revisit ? [] : decided)]);
-      queue.push(...answer.texts.filter((text) => !at.has(text.id)));
-      counts.total = answer.total;
-      if (!outbox.size) Object.assign(counts, { done: answer.done, mine: answer.mine, perLabel: answer.perLabel });
-      paintProgress();
+      const here = new Set([...queue.map((text) => text.id), ...(current ? [current.id] : []), ...(start.way.skipped ? [] : decided)]);
+      queue.push(...answer.texts.filter((text) => !here.has(text.id)));
+      progress.take(answer, !outbox.size);
       exhausted = answer.texts.length === 0;
     } catch {
       setTimeout(refill, 3000);
@@ -184,7 +271,7 @@
     if (current) return; // an undo brought one back
     if (outbox.size) return void setTimeout(finish, 300);
     const address = new URL(words.pageUrl, location.href);
-    if (start.revisit) address.searchParams.set("skipped", "1");
+    for (const [name, value] of Object.entries(start.way)) address.searchParams.set(name, value);
     location.assign(address);
   }
 
@@ -195,6 +282,7 @@
     queue = queue.filter((one) => one.id !== text.id);
     current = text;
     shownAt = performance.now();
+    closeSkip();
     paint();
   });
 
@@ -202,7 +290,7 @@
   window.addEventListener("storage", (event) => {
     if (!event.key || !event.key.startsWith(outbox.prefix) || !event.newValue) return;
     const decision = JSON.parse(event.newValue);
-    if (decision.action === "label" || decision.action === "skip") {
+    if (["label", "none", "skip"].includes(decision.action)) {
       queue = queue.filter((text) => text.id !== decision.example);
       if (current && current.id === decision.example) advance();
     }
@@ -211,128 +299,86 @@
   // Painting ----------------------------------------------------------------------------------
 
   function paint() {
-    textBox.textContent = current ? current.text : navigator.onLine && outbox.condition === "ok" ? words.waiting : words.waitingOffline;
-    textBox.classList.toggle("muted", !current);
+    const text = at("text");
+    text.textContent = current ? current.text : navigator.onLine && outbox.condition === "ok" ? words.waiting : words.waitingOffline;
+    text.classList.toggle("muted", !current);
     panel.scrollTop = 0;
-    for (const button of buttons) button.setAttribute("aria-pressed", String(Boolean(current) && Number(button.value) === current.label));
+    chosen = new Set(current ? current.labels : []);
     if (current) form.elements.example.value = current.id;
-    if (filter.value) {
-      filter.value = "";
-      narrow();
-    }
-    paintFlag();
-    paintProgress();
+    at("why").textContent = (current && current.why) || "";
+    paintChosen();
+    paintSuggestion();
+    paintMarks();
+    progress.paint();
   }
 
-  function paintFlag() {
+  function paintChosen() {
+    board.press(several ? chosen : current ? current.labels : []);
+    if (!several) return;
+    const none = current && current.status === "labelled" && !current.labels.length && !chosen.size;
+    at("chosen").replaceChildren(...inOrder(chosen).map((id) => board.mark(id)), ...(none ? [words.none] : []));
+    at("several-hint").hidden = chosen.size > 0 || none;
+  }
+
+  function paintSuggestion() {
+    const suggestion = suggestionInView();
+    const box = at("suggestion");
+    if (suggestion) suggested = true; // from the first one on it keeps its place, so that nothing moves
+    box.hidden = !suggested || !suggesting;
+    box.classList.toggle("absent", !suggestion);
+    if (!suggestion) return;
+    box.querySelector(".suggestion-labels").replaceChildren(...(several ? suggestion.labels : [suggestion.label]).map((id) => board.mark(id)));
+    at("suggestion-probability").textContent = `${Math.round(suggestion.probability * 100)}%`;
+    at("suggestion-source").textContent = { zero_shot: words.fromZeroShot, probe: words.fromProbe }[suggestion.source] || words.fromRun;
+  }
+
+  function paintMarks() {
     const flagged = Boolean(current && current.flagged);
-    flagMark.hidden = !flagged;
-    flagButton.setAttribute("aria-pressed", String(flagged));
-  }
-
-  function paintProgress() {
-    setText("done", counts.done);
-    setText("done-side", counts.done);
-    setText("total", counts.total);
-    setText("mine", counts.mine);
-    document.getElementById("done-bar").setAttribute("width", counts.total ? Math.min(100, (100 * counts.done) / counts.total) : 0);
-    for (const cell of document.querySelectorAll("[data-count]")) cell.textContent = counts.perLabel[cell.dataset.count] || 0;
+    at("flag-mark").hidden = !flagged;
+    at("flag-button").setAttribute("aria-pressed", String(flagged));
+    at("comment-mark").hidden = !(current && current.comments);
+    at("comment-mark").querySelector("span").textContent = current ? current.comments : "";
   }
 
   function showState({ condition, waiting, unstored }) {
-    const fill = (sentence) => sentence.replace("{n}", waiting);
-    let words_ = waiting ? fill(words.pending) : words.saved;
-    if (waiting && condition === "ok") words_ = waiting > 1 ? fill(words.pending) : words.saving;
-    if (waiting && condition === "offline") words_ = fill(words.offline);
-    if (waiting && condition === "refused") words_ = fill(words.refused);
-    if (waiting && unstored) words_ = words.unstored;
-    saveState.className = `save-state ${waiting && condition !== "ok" ? "bad" : waiting ? "busy" : "good"}`;
+    const sentences = { offline: words.offline, refused: words.refused, removed: words.removed, other: words.otherUser, expired: words.expired };
+    let says = waiting ? (waiting > 1 ? words.pending : words.saving) : words.saved;
+    if (waiting && condition !== "ok") says = sentences[condition];
+    if (waiting && unstored) says = words.unstored;
+    says = says.replace("{n}", waiting);
+    const box = at("save-state");
+    box.className = `save-state ${waiting && condition !== "ok" ? "bad" : waiting ? "busy" : "good"}`;
     if (waiting && condition === "expired") {
       const link = Object.assign(document.createElement("a"), {
-        href: `${words.signInUrl}?next=${encodeURIComponent(words.pageUrl)}`, target: "_blank", textContent: fill(words.expired),
+        href: `${words.signInUrl}?next=${encodeURIComponent(words.pageUrl)}`, target: "_blank", textContent: says,
       });
-      saveState.replaceChildren(link);
-    } else if (saveState.textContent !== words_) {
-      saveState.textContent = words_;
+      box.replaceChildren(link);
+    } else if (box.textContent !== says) {
+      box.textContent = says;
     }
   }
-
-  function count(label, by) {
-    if (label === null || label === undefined) return;
-    counts.perLabel[label] = Math.max(0, (counts.perLabel[label] || 0) + by);
-    counts.done = Math.max(0, counts.done + by);
-  }
-
-  // Labels a minute over the last twenty, pauses of more than a minute left out.
-  function pace() {
-    times.push(performance.now());
-    if (times.length > 21) times.shift();
-    let spent = 0;
-    let steps = 0;
-    for (let index = 1; index < times.length; index += 1) {
-      const gap = times[index] - times[index - 1];
-      if (gap < 60000) {
-        spent += gap;
-        steps += 1;
-      }
-    }
-    setText("pace", steps >= 4 && spent > 0 ? words.pace.replace("{n}", Math.round((steps * 60000) / spent)) : "");
-  }
-
-  function setText(id, value) {
-    document.getElementById(id).textContent = value;
-  }
-
-  // Finding a label by its name ---------------------------------------------------------------
-
-  function narrow() {
-    const wanted = filter.value.trim().toLowerCase();
-    for (const button of buttons) button.hidden = Boolean(wanted) && !button.textContent.toLowerCase().includes(wanted);
-    const any = buttons.some((button) => !button.hidden);
-    filter.setCustomValidity(any ? "" : words.noMatch);
-    filter.setAttribute("aria-invalid", String(!any));
-  }
-
-  filter.addEventListener("input", narrow);
-  filter.addEventListener("keydown", (event) => {
-    if (event.isComposing) return; // Enter ends the composition, it does not choose yet
-    if (event.code === "Enter" || event.code === "NumpadEnter") {
-      event.preventDefault();
-      const first = buttons.find((button) => !button.hidden);
-      if (filter.value.trim() && first) choose(first);
-    } else if (event.code === "Escape") {
-      event.preventDefault();
-      filter.value = "";
-      narrow();
-      filter.blur();
-    }
-  });
 
   // Keys and clicks ---------------------------------------------------------------------------
 
-  function choose(button) {
-    decide("label", Number(button.value));
-    filter.blur();
+  const ownKeys = window.wanxing.ownKeys({ board, words, save: saveSetting });
+
+  function toggleKeys() {
+    if (keysDialog.open) return keysDialog.close();
+    ownKeys.fill();
+    keysDialog.showModal();
   }
 
-  // Physical keys: what an input method makes of them does not matter.
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = event.target;
-    if (target.closest("input, textarea, select, summary, a")) return;
-    if (event.code === "Slash") {
-      event.preventDefault();
-      if (event.shiftKey) return void (dialog.open ? dialog.close() : dialog.showModal());
-      filter.parentElement.hidden = false;
-      return void filter.focus();
-    }
-    if (dialog.open || event.shiftKey) return;
-    if (event.code === "Space" && target.closest("button") && target.matches(":focus-visible")) return; // presses that button
-    const label = byCode.get(event.code) || byCode.get(event.code.replace("Numpad", "Digit"));
-    const act = label ? () => choose(label) : { Space: () => decide("skip"), Backspace: undo, KeyF: toggleFlag }[event.code];
-    if (!act) return;
-    event.preventDefault();
-    if (!event.repeat) act(); // a key that is held down decides once
+  const openComments = () => current && comments.open(current);
+
+  window.wanxing.listenToKeys({
+    board,
+    acts: {
+      skip, undo, accept, flag: toggleFlag, keys: toggleKeys, comment: openComments,
+      ...(several ? { none: () => decide("none") } : {}),
+    },
+    onLabel: choose,
+    isSkipping,
+    onSkipKey: skipKey,
   });
 
   form.addEventListener("submit", (event) => {
@@ -341,41 +387,72 @@
     if (!button) return;
     button.blur();
     if (event.detail > 1) return;
-    if (button.name === "label") choose(button);
-    else if (button.value === "undo") undo();
-    else if (button.value === "skip") decide("skip");
-    else toggleFlag();
+    if (button.name === "label") choose(Number(button.value));
+    else ({ undo, skip, flag: toggleFlag, unflag: toggleFlag })[button.value]();
   });
   // The second click of a double click belongs to the first one.
   form.addEventListener("click", (event) => {
     if (event.detail > 1 && event.target.closest("button")) event.preventDefault();
   });
 
-  document.getElementById("keys-button").addEventListener("click", () => dialog.showModal());
+  const onClick = (id, act) => at(id)?.addEventListener("click", (event) => {
+    event.currentTarget.blur();
+    if (event.detail < 2) act();
+  });
+  onClick("accept", accept);
+  onClick("save-several", accept);
+  onClick("none-button", () => decide("none"));
+  onClick("keys-button", toggleKeys);
+  onClick("comment-button", openComments);
+  onClick("comment-mark", openComments);
+  for (const button of document.querySelectorAll("dialog [data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
   for (const select of document.querySelectorAll("form[data-autosubmit] select")) select.addEventListener("change", () => select.form.submit());
 
-  function codeOf(key) {
-    return /[0-9]/.test(key) ? `Digit${key}` : `Key${key.toUpperCase()}`;
+  // A person's own settings -------------------------------------------------------------------
+
+  async function saveSetting(values) {
+    try {
+      const response = await fetch(words.settingsUrl, {
+        method: "POST", body: JSON.stringify(values), redirect: "manual", credentials: "same-origin",
+        headers: { "Content-Type": "application/json", "X-CSRFToken": window.wanxing.csrfToken() },
+      });
+      return response.type === "opaqueredirect" ? { ok: false } : await response.json();
+    } catch {
+      return { ok: false };
+    }
   }
 
-  // randomUUID exists only on https and localhost; a server in the house is often neither.
-  function newId() {
-    if (crypto.randomUUID) return crypto.randomUUID();
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
-  }
+  at("goal").addEventListener("change", async (event) => {
+    const answer = await saveSetting({ goal: event.target.value || null });
+    if (!answer.ok) return window.wanxing.toast(words.notSaved, 6);
+    progress.goal = answer.goal;
+    progress.paint();
+  });
+  at("show-suggestions")?.addEventListener("change", async (event) => {
+    const shown = event.target.checked;
+    const answer = await saveSetting({ hide_suggestions: !shown });
+    if (!answer.ok) {
+      event.target.checked = !shown;
+      return window.wanxing.toast(words.notSaved, 6);
+    }
+    if (shown) return location.reload(); // the texts at hand came without them
+    suggesting = false;
+    paintSuggestion();
+  });
+  at("guidelines-seen")?.addEventListener("click", async (event) => {
+    const answer = await saveSetting({ seen_guidelines: Number(event.target.closest("button").dataset.version) });
+    if (!answer.ok) return window.wanxing.toast(words.notSaved, 6);
+    at("guidelines-news").remove();
+    document.querySelector("#guidelines summary .badge").remove();
+  });
 
   // Begin: what an earlier visit left is sent first, and is not asked again.
   for (const element of document.querySelectorAll(".needs-script")) element.hidden = false;
-  if (buttons.some((button) => !button.dataset.key)) filter.parentElement.hidden = false;
-  if (matchMedia("(min-width: 801px)").matches) document.getElementById("progress-fold").open = true;
-  else document.getElementById("guidelines")?.removeAttribute("open");
+  if (matchMedia("(min-width: 801px)").matches) at("progress-fold").open = true;
+  else at("guidelines")?.removeAttribute("open");
   const waiting = new Set(outbox.texts());
   if (waiting.has(current.id) && source !== "review") advance();
   else show(current, { push: false });
-  outbox.flush(true);
+  outbox.restore().then(() => outbox.flush(true));
   if (queue.length < LOW) refill();
 })();

@@ -1,4 +1,4 @@
-// The outbox: decisions wait in localStorage until the server has acknowledged each of them.
+// The outbox: decisions wait in localStorage (and in the vault) until the server has acknowledged each of them.
 //
 // One entry per decision, so that two tabs never write over each other's list; the entries of all tabs of one person
 // in one project are sent, oldest first. Sending twice is harmless: each decision carries its client_id.
@@ -6,6 +6,8 @@
 class Outbox {
   constructor({ url, user, project, onState, onResult }) {
     this.url = url;
+    this.user = user;
+    this.vault = new window.wanxing.Vault("wanxing-outbox");
     this.prefix = `wanxing.pending.${user}.${project}.`;
     this.onState = onState;
     this.onResult = onResult;
@@ -13,8 +15,8 @@ class Outbox {
     this.sending = false;
     this.wait = 0;
     this.timer = null;
-    this.counter = 0;
-    this.condition = "ok"; // ok, offline, expired, refused
+    this.last = 0;
+    this.condition = "ok"; // ok, offline, expired, other (somebody else signed in), removed (from the project), refused
     window.addEventListener("online", () => this.flush(true));
     window.addEventListener("focus", () => this.size && this.flush(true));
     window.addEventListener("storage", (event) => {
@@ -43,25 +45,41 @@ class Outbox {
 
   // Ids of the texts that wait here: the server does not know yet that they are decided.
   texts() {
-    return this.entries().map(([, decision]) => decision.example).filter(Boolean);
+    return this.entries().filter(([, decision]) => ["label", "none", "skip"].includes(decision.action)).map(([, decision]) => decision.example);
   }
 
   add(decision) {
-    this.counter += 1;
-    const order = `${Date.now().toString().padStart(15, "0")}.${this.counter.toString().padStart(6, "0")}`;
-    const key = `${this.prefix}${order}.${decision.client_id}`;
+    const key = `${this.prefix}${this.next()}.${decision.client_id}`;
     try {
       localStorage.setItem(key, JSON.stringify(decision));
     } catch {
       this.memory.set(key, decision);
     }
+    this.vault.put(key, decision);
     this.tell();
     this.flush();
+  }
+
+  // Where the decision stands in the order of sending: after all that wait, even where the clock has jumped back.
+  next() {
+    const waiting = this.entries().map(([key]) => Number(key.slice(this.prefix.length).split(".")[0]) || 0);
+    this.last = Math.max(Date.now() * 1000, this.last + 1, ...waiting.map((order) => order + 1));
+    return this.last.toString().padStart(18, "0");
+  }
+
+  // Bring back what only the vault still has: the browser died before it wrote the rest to disk.
+  async restore() {
+    for (const [key, decision] of await this.vault.entries(this.prefix)) {
+      if (localStorage.getItem(key) !== null || this.memory.has(key)) continue;
+      this.memory.set(key, decision);
+    }
+    this.tell();
   }
 
   drop(key) {
     this.memory.delete(key);
     localStorage.removeItem(key);
+    this.vault.drop([key]);
   }
 
   tell() {
@@ -110,13 +128,16 @@ class Outbox {
       const response = await fetch(this.url, {
         method: "POST",
         headers: { "Content-Type": "application/json", "X-CSRFToken": csrfToken() },
-        body: JSON.stringify({ decisions }),
+        body: JSON.stringify({ user: this.user, decisions }),
         redirect: "manual",
         credentials: "same-origin",
         keepalive: true,
       });
       if (response.type === "opaqueredirect" || response.status === 401) return { condition: "expired" };
       if (response.ok) return { condition: "ok", results: (await response.json()).results };
+      if (response.status === 409) return { condition: "other" };
+      if (response.headers.get("X-Wanxing-Reason") === "csrf") return { condition: "expired" }; // its cookie went with the session
+      if (response.status === 404 || response.status === 403) return { condition: "removed" };
       return { condition: response.status >= 500 || response.status === 429 ? "offline" : "refused" };
     } catch {
       return { condition: "offline" };
@@ -124,4 +145,14 @@ class Outbox {
   }
 }
 
-window.wanxing = Object.assign(window.wanxing || {}, { Outbox });
+// randomUUID exists only on https and localhost; a server in the house is often neither.
+function newId() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+window.wanxing = Object.assign(window.wanxing || {}, { Outbox, newId });

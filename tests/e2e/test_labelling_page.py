@@ -115,15 +115,29 @@ def test_skip_flag_and_the_table_of_keys(page, project):
     page.keyboard.press("f")
     expect(page.locator("#flag-mark")).to_be_visible()
     page.keyboard.press("Space")
-    expect(page.locator("#text")).not_to_have_text(first)
+    expect(page.locator("#skip-panel")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#skip-panel")).to_be_hidden()
+    page.keyboard.press("Space")
+    page.keyboard.press("Space")
+    second = page.locator("#text")
+    expect(second).not_to_have_text(first)
+    page.keyboard.press("Space")
+    page.keyboard.press("2")
+    page.keyboard.press("Space")
+    page.keyboard.press("0")
+    page.keyboard.type("排版错了")
+    page.keyboard.press("Enter")
     saved(page)
-    assert [action for _text, action, _label in decisions(project)] == ["flag", "skip"]
+    assert [action for _text, action, _label in decisions(project)] == ["flag", "skip", "skip", "skip"]
+    reasons = project.annotations.filter(action="skip").order_by("id").values_list("reason", flat=True)
+    assert list(reasons) == ["", "no_label", "排版错了"]
     page.keyboard.press("Shift+Slash")
     expect(page.locator("#keys-dialog")).to_be_visible()
     page.keyboard.press("1")
     page.keyboard.press("Escape")
     expect(page.locator("#keys-dialog")).to_be_hidden()
-    assert project.annotations.count() == 2
+    assert project.annotations.count() == 4
 
 
 def test_an_input_method_left_on_swallows_nothing(page, project):
@@ -240,7 +254,7 @@ def test_many_labels_are_found_by_their_name(open_context, project):
     first = text_of(page)
     page.keyboard.press("Slash")
     page.keyboard.type("类别57")
-    expect(page.locator(".label-key:visible")).to_have_count(1)
+    expect(page.locator("#label-results [role=option]")).to_have_count(1)
     page.keyboard.press("Enter")
     expect(page.locator("#text")).not_to_have_text(first)
     saved(page)

@@ -6,6 +6,7 @@ import pytest
 
 from labeling.models.texts import Split
 from labeling.services import annotate, queue
+from labeling.services.progress import progress
 from tests import factories as make
 
 
@@ -97,7 +98,7 @@ def test_progress_counts(project):
         annotate.decide(project=project, user=who, example_id=example.pk, action="label", label_id=label.pk)
     annotate.undo(project=project, user=user)
     annotate.decide(project=project, user=user, example_id=examples[3].pk, action="skip")
-    counted = queue.progress(project=project, user=user)
+    counted = progress(project=project, user=user)
     assert (counted.total, counted.labelled, counted.skipped, counted.open) == (5, 2, 1, 2)
     assert (counted.mine, counted.my_skipped) == (1, 1)
     assert counted.per_label == {label.pk: 2}

@@ -109,6 +109,10 @@ LABELLING: dict[str, Row] = {
     "label_decisions": Row(post="label"),
     "label_next": Row(get="label"),
     "label_lease": Row(post="label", data={"texts": "1"}),
+    "label_settings": Row(post="label"),
+    "label_comments": Row(get="label"),
+    "comment_remove": Row(post="label"),
+    "guidelines": Row(get="open", post="manage", data={"text": "规范", "based_on": "0"}),
 }
 
 # Lists of texts to look at once more: labeling/urls/quality.py.

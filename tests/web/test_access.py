@@ -13,7 +13,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from labeling.models import Invitation, Prediction
+from labeling.models import Comment, Invitation, Prediction
 from labeling.models.jobs import JobKind, JobStatus
 from labeling.models.projects import Role
 from labeling.permissions import ABILITIES
@@ -155,6 +155,7 @@ def objects_of(project: Any, *, number: int) -> dict[str, Any]:
         "project_id": project.pk,
         "label_id": label.pk,
         "example_id": example.pk,
+        "comment_id": Comment.objects.create(project=project, example=example, user=owner, text="两可").pk,
         "batch_id": batch.pk,
         "number": run.number,
         "split": "dev",

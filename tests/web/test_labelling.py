@@ -63,10 +63,10 @@ def decision(example, label=None, **values):
 
 
 def test_the_page_holds_the_first_text_and_the_next_ones(owner, project):
-    examples = [make.make_example(project, f"第{n}条") for n in range(12)]
+    examples = [make.make_example(project, f"第{n}条") for n in range(25)]
     response = owner.get(reverse("label", args=[project.pk]))
     data = page_data(response)
-    assert [text["id"] for text in data["texts"]] == [example.pk for example in examples[:8]]
+    assert [text["id"] for text in data["texts"]] == [example.pk for example in examples[:20]]
     assert [label["key"] for label in data["labels"]] == ["1", "2"]
     assert response.context["current"] == examples[0]
 
@@ -116,9 +116,12 @@ def test_undo_answers_with_the_text_so_that_it_can_be_shown_again(owner, project
     assert result["example"] == {
         "id": example.pk,
         "text": example.text,
-        "label": None,
+        "labels": [],
         "status": "open",
         "flagged": False,
+        "comments": 0,
+        "suggestion": None,
+        "why": "",
     }
     again = send(owner, project, {"client_id": str(uuid.uuid4()), "action": "undo"}).json()["results"][0]
     assert again["error"]["code"] == "nothing_to_undo"
@@ -137,7 +140,7 @@ def test_an_overruled_undo_says_so(owner, project):
     result = send(owner, project, {"client_id": str(uuid.uuid4()), "action": "undo"}).json()["results"][0]
     assert result["overruled"]
     assert result["notice"]
-    assert result["example"]["label"] == project.labels.last().pk
+    assert result["example"]["labels"] == [project.labels.last().pk]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,8 @@ def test_next_texts_leave_out_what_the_page_has(owner, project):
 def test_nothing_of_the_split_or_a_models_answer_travels_to_the_page(owner, project):
     make.make_example(project, split=Split.TEST)
     text = page_data(owner.get(reverse("label", args=[project.pk])))["texts"][0]
-    assert set(text) == {"id", "text", "label", "status", "flagged"}
+    assert set(text) == {"id", "text", "labels", "status", "flagged", "comments", "suggestion", "why"}
+    assert text["suggestion"] is None
 
 
 def test_the_plain_form_labels_and_moves_on(owner, project):

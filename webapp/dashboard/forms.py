@@ -12,18 +12,17 @@ from labeling.models import Project
 
 
 class ProjectForm(forms.ModelForm):
-    """Name and guidelines."""
+    """Name, and whether a model's answers may be in view while people label."""
 
     class Meta:
         model = Project
-        fields = ["name", "guidelines"]
-        labels = {"name": _("项目名称"), "guidelines": _("标注规范")}
+        fields = ["name", "show_suggestions"]
+        labels = {"name": _("项目名称"), "show_suggestions": _("标注时显示模型的建议")}
         help_texts = {
-            "guidelines": _(
-                "纯文本，显示在标注页的文本旁边。写清楚每个标签包括什么、不包括什么，最好各举一例。"
+            "show_suggestions": _(
+                "每个人还可以在标注页上自己关掉。验证集和测试集的文本从不显示建议；看没看过建议，每个决定都记着。"
             )
         }
-        widgets = {"guidelines": forms.Textarea(attrs={"rows": 10})}
 
 
 class SplitsForm(forms.Form):

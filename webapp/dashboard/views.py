@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from labeling.models import Job, Project
 from labeling.models.jobs import JobKind
 from labeling.permissions import project_for
-from labeling.services import overlap, splits
+from labeling.services import guidelines, overlap, splits
 from webapp import disk
 from webapp.dashboard import overview
 from webapp.dashboard.forms import OverlapForm, ProjectForm, SplitsForm
@@ -43,7 +43,7 @@ def project_home(request: HttpRequest, project_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def project_settings(request: HttpRequest, project_id: int) -> HttpResponse:
-    """Name and guidelines; the doors to proportions and deletion."""
+    """Name and suggestions; the doors to the guidelines, to proportions and to deletion."""
     project = project_for(request, project_id, "manage")
     # The form writes into its instance even when invalid: the page's own header must not show that.
     form = ProjectForm(request.POST or None, instance=Project.objects.get(pk=project.pk))
@@ -114,6 +114,7 @@ def _settings_page(
         "splits_form": splits_form or SplitsForm(initial=proportions),
         "overlap_form": overlap_form or OverlapForm(initial={"overlap": project.overlap}),
         "splits_locked": Job.objects.filter(project=project, kind=JobKind.TRAIN).exists(),
+        "guideline_version": guidelines.newest_version(project),
         "size_bytes": disk.project_bytes(project),
         "n_texts": project.examples.count(),
     }

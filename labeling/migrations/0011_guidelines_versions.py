@@ -13,6 +13,6 @@ def first_versions(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("labeling", "0009_none_of_the_labels")]
+    dependencies = [("labeling", "0010_comparing_prompts")]
 
     operations = [migrations.RunPython(first_versions, migrations.RunPython.noop)]

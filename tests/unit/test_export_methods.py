@@ -25,6 +25,18 @@ METHODS = {
     "frozen": {"method": "label_sentence", "freeze_layers": 1},
     "probe": {"method": "probe"},
     "zero_shot": {"method": "zero_shot"},
+    "zero_shot cloze": {"method": "zero_shot", "zero_shot_by": "cloze", "calibration": "empty"},
+    "zero_shot mixture": {"method": "zero_shot", "zero_shot_by": "mixture", "template": "这是{mask}。{text}"},
+    "mixture": {
+        "method": "mixture",
+        "template": "这是{mask}。{text}",
+        "extra_templates": ("{soft:主题}{mask}。{text}",),
+    },
+    "two label sentences": {
+        "method": "label_sentence",
+        "template": "这是{mask}。{text}",
+        "extra_templates": ("主题{mask}。{text}",),
+    },
 }
 
 

@@ -39,7 +39,7 @@ def test_metrics_equal_the_reference(made):
 def test_multi_label_f1_equals_the_reference():
     random = np.random.default_rng(5)
     proba, targets = random.random((50, 4)), (random.random((50, 4)) > 0.6).astype(np.float32)
-    found = evaluation.evaluate(proba, targets, list("abcd"), thresholds=[0.4] * 4)
+    found = evaluation.evaluate(proba, targets, list("abcd"), given=proba >= 0.4)
     given = proba >= 0.4
     assert found["micro_f1"] == pytest.approx(metrics.f1_score(targets, given, average="micro"))
     assert found["macro_f1"] == pytest.approx(metrics.f1_score(targets, given, average="macro"))
@@ -87,6 +87,21 @@ def test_thresholds_give_the_best_f1_of_all():
         reached = metrics.f1_score(targets[:, label], proba[:, label] >= found[label])
         best = max(metrics.f1_score(targets[:, label], proba[:, label] >= t) for t in np.linspace(0, 1, 401))
         assert reached >= best - 1e-12
+
+
+def test_rare_labels_take_the_threshold_that_all_share():
+    random = np.random.default_rng(3)
+    proba = random.random((60, 3))
+    targets = (proba + random.normal(0, 0.2, (60, 3)) > 0.6).astype(int)
+    targets[:, 2] = 0
+    targets[:4, 2] = 1
+    shared = evaluation.shared_threshold(proba, targets)
+    reached = metrics.f1_score(targets, proba >= shared, average="micro")
+    best = max(metrics.f1_score(targets, proba >= t, average="micro") for t in np.linspace(0, 1, 401))
+    assert reached >= best - 1e-12
+    found = evaluation.best_thresholds(proba, targets, prior=shared, least=5)
+    assert found[2] == shared
+    assert found[0] != shared
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (1, 0), (3, 12), (30, 31)])

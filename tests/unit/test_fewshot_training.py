@@ -115,7 +115,7 @@ def test_prompt_starts_as_the_masked_language_model_itself(backbone):
     from paddlenlp.transformers import ErnieConfig, ErnieForMaskedLM
     from safetensors.numpy import load_file
 
-    fitted = fit(backbone, learning_rate=0.0, ppt_learning_rate=0.0, max_steps=1)
+    fitted = fit(backbone, learning_rate=0.0, ppt_learning_rate=0.0, max_steps=1, calibration="raw")
     reference = ErnieForMaskedLM(ErnieConfig(**backbone.config))
     weights = load_file(backbone.path / "model.safetensors")
     weights["cls.predictions.decoder.bias"] = weights["cls.predictions.decoder_bias"]
@@ -223,7 +223,7 @@ def test_dropouts_noise_keeps_the_mean_and_depends_on_its_numbers_alone(backbone
 # The loop
 
 
-@pytest.mark.parametrize("method", ["prompt", "label_sentence", "finetune", "probe"])
+@pytest.mark.parametrize("method", ["prompt", "label_sentence", "mixture", "finetune", "probe"])
 def test_every_method_learns_saves_and_loads(backbone, tmp_path: Path, method: str):
     data = tiny.data()
     fitted = fit(backbone, method=method, max_steps=40, to_static=True)

@@ -15,6 +15,7 @@ from training.fewshot.backbones import Backbone
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split, class_counts, empty_split
 from training.fewshot.errors import BackboneError, TemplateError, UnsupportedMethod, VerbalizerError
+from training.fewshot.runner import given_labels
 
 if TYPE_CHECKING:
     from training.fewshot.model import FittedModel
@@ -90,8 +91,7 @@ def fit_auto(
         proba = model.predict_proba(answer.texts, should_stop=should_stop)
         found = model.evaluate(answer, proba)
         if answer.labels.ndim == 2:
-            limits = np.asarray(model.calibration.get("thresholds") or [0.5] * data.n_labels)
-            right = ((proba >= limits) == (answer.labels > 0)).all(axis=1)
+            right = (given_labels(proba, model.calibration) == (answer.labels > 0)).all(axis=1)
         else:
             right = proba.argmax(axis=1) == answer.labels
         return Trial(method, model, right, found["loss"], time.monotonic() - started)

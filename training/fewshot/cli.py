@@ -26,7 +26,7 @@ def run(given: dict) -> dict:
     train = bool(given.get("do_train"))
     say(f"backbone: {config.backbone}" + ("" if "model_name_or_path" in given else " (the shipped one)"))
     data = datas.read_folder(
-        given.get("data_dir", DEFAULTS["data_dir"]), config.task, need_train=train, with_pool=config.use_pool
+        given.get("data_dir", DEFAULTS["data_dir"]), config.task, need_train=train, with_pool=train
     )
     for event in data.warnings:
         say(f"warning: {event['message']}")

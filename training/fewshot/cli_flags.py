@@ -72,6 +72,17 @@ CONFIG_FLAGS = [
     "fgm_epsilon",
     "task",
     "num_threads",
+    "zero_shot_by",
+    "calibration",
+    "mixture_weight",
+    "adapt",
+    "adapt_texts",
+    "adapt_passes",
+    "adapt_learning_rate",
+    "layer_decay",
+    "refit_on_dev",
+    "extra_templates",
+    "start_share",
 ]
 # Filled by `parser`: what a flag means that is not given.
 DEFAULTS: dict[str, object] = {}
@@ -215,8 +226,39 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
         "--method",
         "how to classify",
         "prompt",
-        choices=("prompt", "label_sentence", "finetune", "probe", "zero_shot", "auto"),
+        choices=("prompt", "label_sentence", "mixture", "finetune", "probe", "zero_shot", "auto"),
     )
+    add(
+        "--zero_shot_by",
+        "what --method zero_shot scores with",
+        "label_sentence",
+        choices=("label_sentence", "cloze", "mixture"),
+    )
+    add(
+        "--calibration",
+        "whose mean score is taken from the cloze at the start: nobody's, the empty text's, the pool's",
+        "raw",
+        choices=("raw", "empty", "pool", "auto"),
+    )
+    add(
+        "--mixture_weight",
+        "share of the cloze in --method mixture, None: dev chooses",
+        None,
+        type=none_or(float),
+    )
+    add("--extra_templates", "further templates, trained and averaged with --prompt", (), nargs="*")
+    add("--start_share", "share of the weights before training kept in those after it", 0.0, type=float)
+    add(
+        "--adapt",
+        "first read data.txt as a masked language model: as it is (mlm), or with pseudo-labels written in (pcp)",
+        "none",
+        choices=("none", "mlm", "pcp"),
+    )
+    add("--adapt_texts", "texts of data.txt to read, 0: as many as the time budget has room for", 0, type=int)
+    add("--adapt_passes", "passes over them", 1.0, type=float)
+    add("--adapt_learning_rate", "rate of the backbone while it reads them", 5e-5, type=float)
+    add("--layer_decay", "each layer learns at this share of the rate of the layer above it", 1.0, type=float)
+    on_off("--refit_on_dev", "when all is chosen, train again on train.txt and dev.txt together")
     add(
         "--preset",
         "quick: about 3 minutes on two cores, no pool; best: 30 minutes, pool",
@@ -242,4 +284,6 @@ def configuration(given: dict) -> FewShotConfig:
         values["precision"] = "fp16" if given.get("fp16") else "bf16"
     if preset is not None:
         values = {**PRESETS[preset], "preset": preset, **values}
+    if "extra_templates" in values:
+        values["extra_templates"] = tuple(values["extra_templates"])
     return FewShotConfig.from_json(values)

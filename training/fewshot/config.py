@@ -11,7 +11,7 @@ from typing import Any
 
 from training.fewshot.errors import ConfigError
 
-METHODS = ("auto", "prompt", "label_sentence", "finetune", "probe", "zero_shot")
+METHODS = ("auto", "prompt", "label_sentence", "mixture", "finetune", "probe", "zero_shot")
 SHIPPED_BACKBONE = "wanxing-small-zh"
 
 CHOICES: dict[str, tuple] = {
@@ -21,6 +21,9 @@ CHOICES: dict[str, tuple] = {
     "soft_encoder": (None, "lstm", "mlp"),
     "verbalizer": ("soft", "manual"),
     "pooling": ("auto", "mean", "cls", "pooler"),
+    "zero_shot_by": ("label_sentence", "cloze", "mixture"),
+    "calibration": ("auto", "raw", "empty", "pool"),
+    "adapt": ("none", "mlm", "pcp"),
     "precision": ("fp32", "fp16", "bf16"),
     "device": ("auto", "cpu", "gpu"),
     "lr_scheduler_type": ("linear", "cosine", "constant"),
@@ -62,6 +65,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "ensemble_size": (1, 32),
     "pool_texts": (0, 1_000_000),
     "start_share": (0.0, 1.0),
+    "mixture_weight": (0.0, 1.0),
+    "adapt_texts": (0, 1_000_000),
+    "adapt_passes": (0.0, 1000.0),
+    "adapt_learning_rate": (0.0, 1.0),
+    "layer_decay": (0.1, 1.0),
 }
 
 
@@ -76,6 +84,15 @@ class FewShotConfig:
     `ensemble_size` counts the teachers and `pool_texts` the texts that they label (1 and 0: as `distil` sets them,
     fewer where the time budget is short). `start_share`: that share of the weights before training is kept in the
     weights after it (WiSE-FT, arXiv 2109.01903).
+
+    `zero_shot_by`: what the method zero_shot scores with. `calibration`: whose mean score is taken away from the cloze
+    before training (or instead of it): that of the empty text, that of texts of the pool, or nobody's ("raw"); "auto" is
+    the pool, for which the training texts stand in where there is none. `mixture_weight`: the cloze's share in the
+    method mixture; None lets dev choose (train for zero_shot, which has not learnt it). `adapt`: the backbone first
+    reads the pool as a masked language model, as it is ("mlm") or with pseudo-labels written into it ("pcp", arXiv
+    2305.01711); 0 `adapt_texts` means as many as the time budget has room for. `layer_decay`: each layer learns at this
+    share of the rate of the layer above it. `refit_on_dev`: when everything is chosen, the model is trained again on
+    train + dev with the same settings; dev then says nothing about it any more.
     """
 
     method: str = "label_sentence"
@@ -133,6 +150,15 @@ class FewShotConfig:
     ensemble_size: int = 1
     pool_texts: int = 0
     start_share: float = 0.0
+    zero_shot_by: str = "label_sentence"
+    calibration: str = "auto"
+    mixture_weight: float | None = None
+    adapt: str = "none"
+    adapt_texts: int = 0
+    adapt_passes: float = 1.0
+    adapt_learning_rate: float = 5e-5
+    layer_decay: float = 1.0
+    refit_on_dev: bool = False
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))

@@ -11,6 +11,7 @@ from training.fewshot import evaluation
 from training.fewshot.backbones import Backbone
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split, class_counts, empty_split
+from training.fewshot.runner import given_labels
 
 
 def joined(first: Split, second: Split) -> Split:
@@ -44,6 +45,7 @@ def cross_validate(
         rarest = class_counts(whole, data.n_labels)
         folds = max(2, min(folds, int(rarest[rarest > 0].min())))
     proba = np.zeros((len(whole), data.n_labels), dtype=np.float32)
+    given = np.zeros(proba.shape, dtype=bool)
     plain = config.replace(
         save_steps=0, eval_steps=0, load_best_model_at_end=False, early_stopping_patience=None
     )
@@ -67,10 +69,16 @@ def cross_validate(
             should_stop=should_stop,
         )
         proba[outside] = model.predict_proba([whole.texts[i] for i in outside])
-        accuracies.append(_share(proba[outside], whole.labels[outside]))
+        if model.multi_label:
+            given[outside] = given_labels(proba[outside], model.calibration)
+            right = (given[outside] == (whole.labels[outside] > 0)).all(axis=1)
+        else:
+            right = proba[outside].argmax(axis=1) == whole.labels[outside]
+        accuracies.append(float(right.mean()))
     if on_predictions is not None:
         on_predictions(whole, proba)
-    found = evaluation.evaluate(proba, whole.labels, [label.name for label in data.labels])
+    names = [label.name for label in data.labels]
+    found = evaluation.evaluate(proba, whole.labels, names, given=given if whole.labels.ndim == 2 else None)
     return {**found, "by": "cross_validation", "folds": folds, "fold_accuracies": accuracies}
 
 
@@ -96,9 +104,3 @@ def _as_one_bar(emit: Callable[[dict], None], fold: int, folds: int) -> Callable
         )
 
     return listen
-
-
-def _share(proba: np.ndarray, targets: np.ndarray) -> float:
-    if targets.ndim == 2:
-        return float(((proba >= 0.5) == (targets > 0)).all(axis=1).mean())
-    return float((proba.argmax(axis=1) == targets).mean())

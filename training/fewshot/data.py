@@ -141,6 +141,19 @@ def ancestors(path: str) -> list[str]:
     return [PATH_SEPARATOR.join(steps[: depth + 1]) for depth in range(len(steps))]
 
 
+def parents_of(names: Sequence[str]) -> list[int]:
+    """For each label the index of its nearest ancestor among `names`, −1 where there is none."""
+    index = {name: number for number, name in enumerate(names)}
+    return [
+        max(
+            (index[path] for path in ancestors(name)[:-1] if path in index),
+            key=lambda i: len(names[i]),
+            default=-1,
+        )
+        for name in names
+    ]
+
+
 def read_labels(path: Path) -> tuple[tuple[Label, ...], list[dict]]:
     """Labels in file order and warnings about lines that were put right."""
     words: dict[str, list[str]] = {}

@@ -35,7 +35,7 @@ From a text to a row
    budget: while they are too long together, the longest loses its last token (a before b when equal).
 3. input_ids: the segments one after the other; token_type_ids: each segment's "type"; position_ids: 0, 1, 2 …
    (or from "position"); attention_mask: 1. mask_positions: indices into the row of the mask segment's ids,
-   M of them (a graph without masks does not have this input).
+   M of them, all 0 for a view without masks (a graph without masks does not have this input).
 4. A batch is padded on the right to its longest row: pad_id, 0, 0, 0.
 
 Several views: a text is encoded once a view; its logits are the mean over its views. Rows are ordered by view
@@ -43,7 +43,9 @@ inside a text: row = text * len(views) + view.
 
 Probabilities: calibration.json {"temperature": t, "thresholds": [..] | null, "prior": [..] | null}:
 z = logits / t − log(prior) if a prior is given, then softmax; with multi_label, sigmoid(logits / t), label k is
-given when its probability ≥ thresholds[k].
+given when its probability ≥ thresholds[k]. Hierarchical labels add "parents": [-1, 0, …], the parent of each label: a
+probability is cut to its parent's, a label is given only below a given parent, and the most probable label of the
+first level always is.
 """
 
 from __future__ import annotations
@@ -181,6 +183,12 @@ def plan_prompt(
             )
         views.append(view)
     return Plan(_encoding(special, views, max_length, n_masks, multi_label), tuple(spans))
+
+
+def plan_mixture(sentence: Plan, prompt: Plan) -> Plan:
+    """Rows for the mixture: a view for the sentence, then the views of the cloze."""
+    views = [*sentence.encoding["views"], *prompt.encoding["views"]]
+    return Plan({**prompt.encoding, "views": views}, prompt.soft_spans)
 
 
 def sentence_ids(tokenizer: Tokenizer, prefix: str, sentence: str, max_length: int) -> list[int]:

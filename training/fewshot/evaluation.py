@@ -13,15 +13,16 @@ import numpy as np
 
 
 def evaluate(
-    proba: np.ndarray, targets: np.ndarray, names: Sequence[str], *, thresholds: Sequence[float] | None = None
+    proba: np.ndarray, targets: np.ndarray, names: Sequence[str], *, given: np.ndarray | None = None
 ) -> dict:
     """The dict E of decision 0001 for labelled texts.
 
     `targets`: int64 [n], or 0/1 [n, labels] for multi-label; then accuracy is the share of texts whose whole set of
-    labels is right, `micro_f1` is added and `confusion` is [] (it has no meaning there).
+    labels is right, `micro_f1` is added and `confusion` is [] (it has no meaning there). `given`: bool [n, labels],
+    the labels decided on (`runner.given_labels`), those from ½ on where it is left out.
     """
     if targets.ndim == 2:
-        return _evaluate_multi_label(proba, targets, names, thresholds)
+        return _evaluate_multi_label(proba, targets, names, proba >= 0.5 if given is None else given)
     predicted = proba.argmax(axis=1)
     n = len(targets)
     right = int((predicted == targets).sum())
@@ -146,26 +147,38 @@ def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     return math.exp((low + high) / 2)
 
 
-def best_thresholds(proba: np.ndarray, targets: np.ndarray, *, prior: float = 0.5) -> np.ndarray:
-    """A threshold a label with the best F1 on `proba`, `targets` [n, labels]; `prior` where a label never occurs.
+def best_thresholds(
+    proba: np.ndarray, targets: np.ndarray, *, prior: float = 0.5, least: int = 1
+) -> np.ndarray:
+    """A threshold a label with the best F1 on `proba`, `targets` [n, labels]; `prior` for labels that occur less than
+    `least` times, whose own best would be chance.
 
     Between two neighbouring probabilities the middle is taken; of equally good ones the one nearest to `prior`.
     """
     thresholds = np.full(proba.shape[1], prior)
     for label in range(proba.shape[1]):
         truth = targets[:, label] > 0
-        if not truth.any():
-            continue
-        values = np.unique(proba[:, label])
-        candidates = np.concatenate([[prior], (values[1:] + values[:-1]) / 2])
-        scores = []
-        for candidate in candidates:
-            given = proba[:, label] >= candidate
-            hit = (given & truth).sum()
-            scores.append(2 * hit / max(1, given.sum() + truth.sum()))
-        best = np.flatnonzero(np.isclose(scores, max(scores)))
-        thresholds[label] = min(candidates[best], key=lambda value: abs(value - prior))
+        if truth.sum() >= max(1, least):
+            thresholds[label] = _best_threshold(proba[:, label], truth, prior)
     return thresholds
+
+
+def shared_threshold(proba: np.ndarray, targets: np.ndarray, *, prior: float = 0.5) -> float:
+    """The one threshold for all labels with the best micro F1 on `proba`, `targets` [n, labels]."""
+    truth = targets.ravel() > 0
+    return _best_threshold(proba.ravel(), truth, prior) if truth.any() else prior
+
+
+def _best_threshold(proba: np.ndarray, truth: np.ndarray, prior: float) -> float:
+    values = np.unique(proba)
+    candidates = np.concatenate([[prior], (values[1:] + values[:-1]) / 2])
+    order = np.argsort(-proba, kind="stable")
+    hits = np.concatenate([[0], np.cumsum(truth[order])])
+    # given(t) = texts at or over t
+    given = np.searchsorted(-proba[order], -candidates, side="right")
+    scores = 2 * hits[given] / np.maximum(1, given + truth.sum())
+    best = candidates[np.isclose(scores, scores.max())]
+    return float(best[np.abs(best - prior).argmin()])
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> float:
@@ -257,9 +270,8 @@ def _fit_power_law(sizes: np.ndarray, means: np.ndarray):
     return lambda n: float(min(1.0, weights[0] - weights[1] * n**-exponent))
 
 
-def _evaluate_multi_label(proba, targets, names, thresholds) -> dict:
-    limits = np.full(len(names), 0.5) if thresholds is None else np.asarray(thresholds)
-    given, truth = proba >= limits, targets > 0
+def _evaluate_multi_label(proba, targets, names, given) -> dict:
+    truth = targets > 0
     hit = (given & truth).sum(axis=0).astype(np.float64)
     said, support = given.sum(axis=0), truth.sum(axis=0)
     precision = np.divide(hit, said, out=np.zeros_like(hit), where=said > 0)

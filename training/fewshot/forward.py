@@ -25,28 +25,42 @@ def network_logits(
     stage: str = "predict",
 ) -> np.ndarray:
     """(n_texts, n_labels) float32: logits of a network in evaluation mode, averaged over a text's views."""
-    rows = encoder.rows(texts)
-    n_views = len(encoder.views)
-    outputs = run_rows(
-        lambda arrays: network(*arrays), network, encoder, rows, batch_size, on_event, should_stop, stage
-    )
-    if not len(texts):
-        return np.zeros((0, network.n_labels), dtype=np.float32)
-    return outputs.reshape(len(texts), n_views, -1).mean(axis=1)
+    return view_logits(
+        network,
+        encoder,
+        texts,
+        batch_size=batch_size,
+        on_event=on_event,
+        should_stop=should_stop,
+        stage=stage,
+    ).mean(axis=1)
 
 
-def network_features(
-    network: TextNetwork, encoder: TextEncoder, rows: Sequence[dict], batch_size: int = 64
+def view_logits(
+    network: TextNetwork,
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    *,
+    batch_size: int = 64,
+    on_event: Callable[[dict], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    stage: str = "predict",
 ) -> np.ndarray:
-    """[rows, …] float32: what the network's last linear map reads."""
-
-    def features(arrays: list[paddle.Tensor]) -> paddle.Tensor:
-        ids, types, positions, mask = arrays[:4]
-        return network.read(
-            network.embed(ids, types, positions), mask, arrays[4] if len(arrays) > 4 else None
-        )
-
-    return run_rows(features, network, encoder, rows, batch_size)
+    """(n_texts, n_views, n_labels) float32: the same, view by view."""
+    n_views = len(encoder.views)
+    if not len(texts):
+        return np.zeros((0, n_views, network.n_labels), dtype=np.float32)
+    outputs = run_rows(
+        lambda arrays: network(*arrays),
+        network,
+        encoder,
+        encoder.rows(texts),
+        batch_size,
+        on_event,
+        should_stop,
+        stage,
+    )
+    return outputs.reshape(len(texts), n_views, -1)
 
 
 def run_rows(

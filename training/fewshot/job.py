@@ -204,13 +204,14 @@ def dev_is_too_small(data, task: str) -> bool:
 
 def write_predictions(path: Path, fitted, split, proba) -> None:
     """A JSON line a text: {"id", "label", "predicted", "confidence", "proba"}; label null where there is none."""
+    from training.fewshot.runner import decide
+
     names = [label.name for label in fitted.labels]
-    thresholds = fitted.calibration.get("thresholds")
+    decided = decide(proba, fitted.calibration, fitted.multi_label)
     with replacing(path) as file:
         for number, row in enumerate(proba):
             if fitted.multi_label:
-                limits = thresholds or [0.5] * len(names)
-                given = [i for i in range(len(names)) if row[i] >= limits[i]]
+                given = decided[number]
                 predicted: object = [names[i] for i in given]
                 confidence = float(min((row[i] for i in given), default=float(1 - row.max())))
                 truth: object = (
@@ -219,7 +220,7 @@ def write_predictions(path: Path, fitted, split, proba) -> None:
                     else None
                 )
             else:
-                best = int(row.argmax())
+                best = decided[number][0]
                 predicted, confidence = names[best], float(row[best])
                 truth = names[int(split.labels[number])] if split.labelled[number] else None
             line = {

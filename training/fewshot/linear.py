@@ -10,10 +10,15 @@ from training.fewshot.evaluation import log_loss, softmax, stratified_folds
 def fit_logistic(
     features: np.ndarray, targets: np.ndarray, n_labels: int, *, penalty: float, steps: int = 400
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(rows [labels, H], bias [labels]) that minimise mean log loss + ½·penalty·|rows|² (Nesterov's method)."""
+    """(rows [labels, H], bias [labels]) that minimise mean log loss + ½·penalty·|rows|² (Nesterov's method).
+
+    `targets`: int64 [n], or 0 and 1 [n, labels] for several labels a text: then each label is a question by itself.
+    """
     n, width = features.shape
     x = np.concatenate([features, np.ones((n, 1))], axis=1).astype(np.float64)
-    truth = np.eye(n_labels)[targets]
+    several = targets.ndim == 2
+    truth = targets.astype(np.float64) if several else np.eye(n_labels)[targets]
+    answer = _sigmoid if several else softmax
     weights = np.zeros((n_labels, width + 1))
     shrink = np.full((1, width + 1), penalty)
     shrink[0, -1] = 0.0
@@ -21,7 +26,7 @@ def fit_logistic(
     rate = 1.0 / (0.5 * np.linalg.norm(x, 2) ** 2 / n + penalty)
     ahead, last = weights.copy(), weights.copy()
     for step in range(steps):
-        gradient = (softmax(x @ ahead.T) - truth).T @ x / n + shrink * ahead
+        gradient = (answer(x @ ahead.T) - truth).T @ x / n + shrink * ahead
         weights = ahead - rate * gradient
         ahead = weights + step / (step + 3) * (weights - last)
         last = weights
@@ -33,8 +38,11 @@ def fit_cross_validated(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """`fit_logistic` with the penalty that has the least held-out log loss; also returns that penalty."""
     penalties = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
-    smallest = int(np.bincount(targets, minlength=n_labels).min())
-    folds = max(2, min(folds, smallest)) if smallest >= 2 else 0
+    if targets.ndim == 1:
+        smallest = int(np.bincount(targets, minlength=n_labels).min())
+        folds = max(2, min(folds, smallest)) if smallest >= 2 else 0
+    elif len(targets) < 2 * folds:
+        folds = 0
     best = 3e-3
     if folds:
         scores = []
@@ -44,8 +52,18 @@ def fit_cross_validated(
                 rows, bias = fit_logistic(
                     features[inside], targets[inside], n_labels, penalty=penalty, steps=150
                 )
-                total += log_loss(softmax(features[outside] @ rows.T + bias), targets[outside]) * len(outside)
+                total += _loss(features[outside] @ rows.T + bias, targets[outside]) * len(outside)
             scores.append(total)
         best = penalties[int(np.argmin(scores))]
     rows, bias = fit_logistic(features, targets, n_labels, penalty=best)
     return rows, bias, best
+
+
+def _loss(logits: np.ndarray, targets: np.ndarray) -> float:
+    if targets.ndim == 1:
+        return log_loss(softmax(logits), targets)
+    return float((np.logaddexp(0.0, logits) - targets * logits).mean())
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 0.5 * (1.0 + np.tanh(0.5 * logits))

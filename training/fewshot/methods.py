@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from training.fewshot import auto, checkpoint, distil, encoding, evaluation, linear, verbalizer
+from training.fewshot import auto, checkpoint, distil, encoding, evaluation, linear, start, verbalizer
 from training.fewshot.backbones import Backbone
 from training.fewshot.bench import Bench, Listener
 from training.fewshot.config import FewShotConfig
-from training.fewshot.data import FewShotData, class_counts, warning
+from training.fewshot.data import FewShotData, class_counts, parents_of, warning
 from training.fewshot.errors import ConfigError, UnsupportedMethod
 from training.fewshot.forward import network_logits
 from training.fewshot.loop import Loop
@@ -21,6 +21,7 @@ from training.fewshot.model import FittedModel
 from training.fewshot.networks import (
     FineTuneNetwork,
     LabelSentenceNetwork,
+    MixtureNetwork,
     PromptNetwork,
     TextNetwork,
     load_backbone,
@@ -31,6 +32,9 @@ from training.fewshot.sentences import choose_templates, label_vectors, text_vec
 from training.fewshot.template import Template, parse
 from training.fewshot.templates import DEFAULT_TEMPLATE
 from training.fewshot.zero_shot import unit
+
+# A label with fewer texts than this takes the threshold that is best for all labels together.
+MIN_TEXTS_FOR_THRESHOLD = 10
 
 
 def fit_method(
@@ -59,10 +63,12 @@ def fit_method(
         config = config.replace(freeze_layers=frozen_by_default(config.method, backbone))
     folder = Path(checkpoint_dir) if checkpoint_dir else None
     bench = Bench(config, data, backbone, on_event, should_stop, folder, whole_checkpoints)
+    zero_shot = {"label_sentence": fit_label_sentence, "cloze": fit_prompt, "mixture": fit_mixture}
     makers = {
         "label_sentence": fit_label_sentence,
-        "zero_shot": fit_label_sentence,
+        "zero_shot": zero_shot[config.zero_shot_by],
         "prompt": fit_prompt,
+        "mixture": fit_mixture,
         "finetune": fit_finetune,
         "probe": fit_probe,
     }
@@ -86,7 +92,8 @@ def frozen_by_default(method: str, backbone: Backbone) -> int:
     on tnews' train and dev (55.2 and 54.6 % over two seeds; all layers: 55.8 % on dev alone, where the upper third had
     57.1 %) in less than half the time, since what the frozen layers give is computed once.
     """
-    return 2 * int(backbone.config["num_hidden_layers"]) // 3 if method == "label_sentence" else 0
+    reads_sentences = method in ("label_sentence", "mixture")
+    return 2 * int(backbone.config["num_hidden_layers"]) // 3 if reads_sentences else 0
 
 
 def fit_label_sentence(bench: Bench) -> FittedModel:
@@ -97,13 +104,7 @@ def fit_label_sentence(bench: Bench) -> FittedModel:
     sentence vectors (arXiv 2209.11055). With method zero_shot the rows are used as they start.
     """
     config = bench.config
-    plan = encoding.plan_sentence(
-        bench.tokenizer,
-        fields=_fields(bench),
-        prefix=bench.prefix,
-        max_length=bench.max_length,
-        multi_label=bench.multi_label,
-    )
+    plan = _sentence_plan(bench)
     # Before the weights are read: a label without a usable word costs nothing then.
     verbalizer.build(bench.data.labels, bench.tokenizer)
     own = bench.own_templates()
@@ -114,60 +115,83 @@ def fit_label_sentence(bench: Bench) -> FittedModel:
     reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
     encoder = TextEncoder(plan.encoding, bench.tokenizer)
     templates = own or choose_templates(bench, reader, encoder)
-    vectors = label_vectors(bench, reader, templates)
-    centre = vectors.mean(axis=0)
-    rows = unit(vectors - centre)
+    rows, centre = label_rows(bench, reader, templates)
     network = LabelSentenceNetwork(ernie, rows, np.zeros(len(rows)), centre, config.scale)
     model = _model(bench, "label_sentence", templates, plan, network)
-    if config.method == "zero_shot":
-        model.method = "zero_shot"
-        network.eval()
-    else:
-        _train(bench, model)
+    _train(bench, model)
     return _calibrated(bench, model)
 
 
 def fit_prompt(bench: Bench) -> FittedModel:
-    """Prompt learning: the masked language model fills the template's masks with label words."""
+    """Prompt learning: the masked language model fills the template's masks with label words.
+
+    With method zero_shot, the cloze as it starts (PET's zero-shot form, arXiv 2001.07676).
+    """
     config = bench.config
     words = verbalizer.build(bench.data.labels, bench.tokenizer)
     templates = bench.own_templates() or [parse(DEFAULT_TEMPLATE)]
-    n_masks = max([words.n_masks, *(_masks(template) for template in templates)])
-    plan = encoding.plan_prompt(
-        bench.tokenizer,
-        templates,
-        n_masks=n_masks,
-        vocab_size=int(bench.backbone.config["vocab_size"]),
-        max_length=bench.max_length,
-        multi_label=bench.multi_label,
-    )
+    plan = _cloze_plan(bench, templates, words)
     bench.stage("prepare")
     ernie, head = load_backbone(bench.backbone.path)
     network = PromptNetwork(
         ernie,
         bench.data.n_labels,
-        n_masks=n_masks,
+        n_masks=plan.encoding["n_masks"],
         n_words=sum(len(group) for group in words.token_ids),
         soft=config.verbalizer == "soft",
     )
     network.start_from(head, words)
     network.add_soft_prompt(plan.soft_spans, config.seed)
     model = _model(bench, "prompt", templates, plan, network)
+    network.shift(start.offsets(bench, network, plan.encoding).mean(axis=0))
     _train(bench, model)
     network.fold_soft_prompt()
+    return _calibrated(bench, model)
+
+
+def fit_mixture(bench: Bench) -> FittedModel:
+    """Cloze and label sentences trained together on one encoder, their logits mixed.
+
+    Both read the same labels' words; where they err differently the mean errs less (PET's ensemble, arXiv 2001.07676,
+    with one encoder instead of several).
+    """
+    config = bench.config
+    words = verbalizer.build(bench.data.labels, bench.tokenizer)
+    sentence = _sentence_plan(bench)
+    own = bench.own_templates()
+    for template in own:
+        template.require_mask()
+    bench.stage("prepare")
+    ernie, head = load_backbone(bench.backbone.path)
+    reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
+    templates = own or choose_templates(bench, reader, TextEncoder(sentence.encoding, bench.tokenizer))
+    plan = encoding.plan_mixture(sentence, _cloze_plan(bench, templates, words))
+    network = MixtureNetwork(
+        ernie,
+        bench.data.n_labels,
+        n_masks=plan.encoding["n_masks"],
+        n_words=sum(len(group) for group in words.token_ids),
+        soft=config.verbalizer == "soft",
+        scale=config.scale,
+    )
+    network.start_from(head, words)
+    network.start_sentences(*label_rows(bench, reader, templates))
+    network.add_soft_prompt(plan.soft_spans, config.seed)
+    model = _model(bench, "mixture", templates, plan, network)
+    found = start.offsets(bench, network, plan.encoding)
+    network.shift(found[1:].mean(axis=0))
+    _train(bench, model)
+    network.fold_soft_prompt()
+    weight = start.mixture_weight(bench, model)
+    network.weigh(weight, len(plan.encoding["views"]) - 1)
+    bench.notes["mixture_weight"] = round(weight, 4)
     return _calibrated(bench, model)
 
 
 def fit_finetune(bench: Bench) -> FittedModel:
     """The baseline: a classifier head that starts at random (BERT, arXiv 1810.04805, section 4.1)."""
     config = bench.config
-    plan = encoding.plan_sentence(
-        bench.tokenizer,
-        fields=_fields(bench),
-        prefix=bench.prefix,
-        max_length=bench.max_length,
-        multi_label=bench.multi_label,
-    )
+    plan = _sentence_plan(bench)
     bench.stage("prepare")
     ernie, _ = load_backbone(bench.backbone.path)
     pooling = config.pooling
@@ -182,15 +206,7 @@ def fit_finetune(bench: Bench) -> FittedModel:
 def fit_probe(bench: Bench) -> FittedModel:
     """Seconds instead of minutes: frozen sentence vectors and a regularised linear classifier on them."""
     config = bench.config
-    if bench.multi_label:
-        raise UnsupportedMethod("the probe has no multi-label form", method="probe")
-    plan = encoding.plan_sentence(
-        bench.tokenizer,
-        fields=_fields(bench),
-        prefix=bench.prefix,
-        max_length=bench.max_length,
-        multi_label=False,
-    )
+    plan = _sentence_plan(bench)
     bench.stage("prepare")
     ernie, _ = load_backbone(bench.backbone.path)
     reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
@@ -213,7 +229,11 @@ def build_from_weights(described: dict, weights: dict[str, np.ndarray]) -> TextN
 
 
 def _train(bench: Bench, model: FittedModel) -> None:
-    """Runs the loop over the training texts' rows (a row a view)."""
+    """Runs the loop over the training texts' rows (a row a view); method zero_shot leaves the model as it starts."""
+    if bench.config.method == "zero_shot":
+        model.method = "zero_shot"
+        model.network.eval()
+        return
     encoder = TextEncoder(model.encoding, bench.tokenizer)
     n_views = len(encoder.views)
     texts, labels = bench.train.texts, bench.train.labels
@@ -233,7 +253,7 @@ def _train(bench: Bench, model: FittedModel) -> None:
         return {name: found[name] for name in ("accuracy", "macro_f1", "loss")}
 
     # Before the loop cuts the vocabulary to what the rows use.
-    start = model.network.arrays() if config.start_share else {}
+    before = model.network.arrays() if config.start_share else {}
     bench.stage("train")
     began = time.monotonic()
     loop = Loop(
@@ -252,8 +272,8 @@ def _train(bench: Bench, model: FittedModel) -> None:
         should_stop=bench.should_stop,
     )
     loop.run()
-    if start:
-        mix_with_start(model.network, start, config.start_share)
+    if before:
+        mix_with_start(model.network, before, config.start_share)
     bench.seconds["train"] = time.monotonic() - began
     bench.notes["steps"] = loop.step
     if loop.best is not None:
@@ -305,12 +325,12 @@ def _calibrated(bench: Bench, model: FittedModel) -> FittedModel:
     bench.emit({"type": "stage", "stage": "calibrate"})
     if bench.multi_label:
         split = bench.dev if len(bench.dev) >= 20 else bench.train
-        proba = probabilities(model.predict_logits(split.texts), {}, True)
-        model.calibration = {
-            "temperature": 1.0,
-            "thresholds": [round(float(t), 6) for t in evaluation.best_thresholds(proba, split.labels)],
-            "prior": None,
-        }
+        if bench.config.task == "hierarchical":
+            model.calibration["parents"] = parents_of([label.name for label in bench.data.labels])
+        proba = probabilities(model.predict_logits(split.texts), model.calibration, True)
+        shared = evaluation.shared_threshold(proba, split.labels)
+        found = evaluation.best_thresholds(proba, split.labels, prior=shared, least=MIN_TEXTS_FOR_THRESHOLD)
+        model.calibration["thresholds"] = [round(float(t), 6) for t in found]
     elif len(bench.dev) >= 20:
         logits = model.predict_logits(bench.dev.texts, should_stop=bench.should_stop)
         model.calibration["temperature"] = round(evaluation.best_temperature(logits, bench.dev.labels), 6)
@@ -338,13 +358,47 @@ def _model(
     )
 
 
+def label_rows(
+    bench: Bench, reader: TextNetwork, templates: Sequence[Template]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [labels, H] and centre [H] of the label sentences."""
+    vectors = label_vectors(bench, reader, templates)
+    centre = vectors.mean(axis=0)
+    return unit(vectors - centre), centre
+
+
+def _sentence_plan(bench: Bench) -> encoding.Plan:
+    return encoding.plan_sentence(
+        bench.tokenizer,
+        fields=_fields(bench),
+        prefix=bench.prefix,
+        max_length=bench.max_length,
+        multi_label=bench.multi_label,
+    )
+
+
+def _cloze_plan(bench: Bench, templates: Sequence[Template], words: verbalizer.Verbalizer) -> encoding.Plan:
+    return encoding.plan_prompt(
+        bench.tokenizer,
+        templates,
+        n_masks=max([words.n_masks, *(_masks(template) for template in templates)]),
+        vocab_size=int(bench.backbone.config["vocab_size"]),
+        max_length=bench.max_length,
+        multi_label=bench.multi_label,
+    )
+
+
 def _blank_rows(bench: Bench) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     width = int(bench.backbone.config["hidden_size"])
     return np.zeros((bench.data.n_labels, width)), np.zeros(bench.data.n_labels), np.zeros(width)
 
 
 def _fields(bench: Bench) -> tuple[str, ...]:
-    return tuple(sorted({field for template in bench.own_templates() for field in template.fields} | {"a"}))
+    """The texts of a pair that are read: those of the templates, or both where every training text has a tab."""
+    own = bench.own_templates()
+    if not own and all("\t" in text for text in bench.train.texts):
+        return ("a", "b")
+    return tuple(sorted({field for template in own for field in template.fields} | {"a"}))
 
 
 def _masks(template: Template) -> int:

@@ -19,7 +19,7 @@ from training.fewshot.backbones import Backbone, resolve
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split
 from training.fewshot.errors import BadCheckpoint, DeviceError, EngineError, VocabularyMismatch
-from training.fewshot.runner import TextEncoder, probabilities
+from training.fewshot.runner import TextEncoder, given_labels, probabilities
 from training.fewshot.template import Template
 from training.fewshot.tokenization import load_tokenizer
 from training.fewshot.verbalizer import Label
@@ -101,7 +101,8 @@ class FittedModel:
         chosen = split.take(rows)
         found = self.predict_proba(chosen.texts, **options) if proba is None else proba[rows]
         names = [label.name for label in self.labels]
-        return evaluation.evaluate(found, chosen.labels, names, thresholds=self.calibration.get("thresholds"))
+        given = given_labels(found, self.calibration) if self.multi_label else None
+        return evaluation.evaluate(found, chosen.labels, names, given=given)
 
     def save(self, folder: str | Path) -> None:
         """Writes the model folder of decision 0001 (without onnx/): beside, then renamed into place."""

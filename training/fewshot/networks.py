@@ -16,7 +16,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from training.fewshot.encoder_layer import Noise, encoder_layer
+from training.fewshot.encoder_layer import Noise, at_positions, encoder_layer
 from training.fewshot.encoding import SoftSpan
 from training.fewshot.errors import BackboneError
 from training.fewshot.verbalizer import Verbalizer
@@ -282,6 +282,10 @@ class LabelSentenceNetwork(TextNetwork):
     def describe(self) -> dict:
         return {"kind": "label_sentence", "scale": self.scale, "n_labels": self.n_labels}
 
+    def shift(self, offset: np.ndarray) -> None:
+        """Takes `offset` [labels] away from every logit."""
+        self.bias.set_value(self.bias.numpy() - offset.astype(np.float32))
+
     def features(self, hidden, attention_mask, mask_positions=None):
         # Unit vectors first: the centre is a mean of unit vectors.
         vector = F.normalize(mean_vector(hidden, attention_mask), axis=-1)
@@ -379,6 +383,12 @@ class PromptNetwork(TextNetwork):
             "n_words": int(self.rows.shape[1]),
         }
 
+    def shift(self, offset: np.ndarray) -> None:
+        """Takes `offset` [labels] away from every logit."""
+        # The weights of a word's tokens add up to 1, so the same step at every mask is that step for the word.
+        by_word = (self.word_to_label.numpy() > 0) @ offset.astype(np.float32)
+        self.bias.set_value(self.bias.numpy() - by_word)
+
     def read(self, hidden, attention_mask, mask_positions=None, first=0, noise=None):
         return self.mask_head(
             self.run_layers(hidden, attention_mask, first, noise=noise, only=mask_positions)
@@ -391,6 +401,62 @@ class PromptNetwork(TextNetwork):
         ) + self.bias.unsqueeze(1)
         words = (scores * self.token_weight.unsqueeze(1)).sum(axis=0)
         return paddle.matmul(words, self.word_to_label)
+
+
+class MixtureNetwork(PromptNetwork):
+    """Cloze and label sentences on one encoder: a row with masks is completed, a row without is read as a sentence.
+
+    A text has rows of both kinds; its logits are their mean, weighed by `shares` (sentence, cloze). Which kind a row
+    is, `mask_positions` tells: all 0 where there is no mask (position 0 is [CLS]).
+    """
+
+    def __init__(
+        self, ernie: nn.Layer, n_labels: int, *, n_masks: int, n_words: int, soft: bool, scale: float
+    ) -> None:
+        super().__init__(ernie, n_labels, n_masks=n_masks, n_words=n_words, soft=soft)
+        hidden_size = int(self.words.shape[1])
+        self.scale = scale
+        self.sentence_rows = _parameter(self, np.zeros((n_labels, hidden_size)))
+        self.sentence_bias = _parameter(self, np.zeros(n_labels))
+        self.register_buffer("centre", paddle.zeros([1, hidden_size]))
+        self.register_buffer("shares", paddle.ones([2]))
+
+    def start_sentences(self, rows: np.ndarray, centre: np.ndarray) -> None:
+        """Sets the rows [labels, H] and the centre [H] of the label sentences."""
+        self.sentence_rows.set_value(rows.astype(np.float32))
+        self.centre.set_value(centre.reshape(1, -1).astype(np.float32))
+
+    def shift_sentences(self, offset: np.ndarray) -> None:
+        """Takes `offset` [labels] away from the logits of sentences."""
+        self.sentence_bias.set_value(self.sentence_bias.numpy() - offset.astype(np.float32))
+
+    def weigh(self, weight: float, n_cloze: int) -> None:
+        """Makes the mean over 1 + `n_cloze` views give the cloze the share `weight`."""
+        n_views = 1 + n_cloze
+        self.shares.set_value(
+            np.array([(1 - weight) * n_views, weight * n_views / n_cloze], dtype=np.float32)
+        )
+
+    def describe(self) -> dict:
+        return {**super().describe(), "kind": "mixture", "scale": self.scale}
+
+    def read(self, hidden, attention_mask, mask_positions=None, first=0, noise=None):
+        hidden = self.run_layers(hidden, attention_mask, first, noise=noise)
+        is_cloze = (mask_positions[:, :1] > 0).astype(hidden.dtype)
+        vector = F.normalize(mean_vector(hidden, attention_mask), axis=-1)
+        vector = F.normalize(vector - self.centre, axis=-1) * (1.0 - is_cloze)
+        states = self.mask_head(at_positions(hidden, mask_positions)) * is_cloze.unsqueeze(-1)
+        # Flat: Paddle Inference fails on a slice that takes the axis away which a concat made.
+        return paddle.concat([vector, states.reshape([0, -1])], axis=1)
+
+    def classify(self, features):
+        width = int(self.sentence_rows.shape[1])
+        vector = features[:, :width]
+        # A sentence's vector has length 1, a cloze's place of it is empty.
+        is_sentence = ((vector.detach() ** 2).sum(axis=-1, keepdim=True) > 0.5).astype(vector.dtype)
+        read = self.scale * paddle.matmul(vector, self.sentence_rows, transpose_y=True) + self.sentence_bias
+        completed = super().classify(features[:, width:].reshape([0, self.n_masks, width]))
+        return is_sentence * self.shares[0] * read + (1.0 - is_sentence) * self.shares[1] * completed
 
 
 def _parameter(layer: nn.Layer, values: np.ndarray) -> paddle.Tensor:
@@ -419,9 +485,11 @@ def rebuild(described: dict, backbone_config: dict, weights: dict[str, np.ndarra
     elif described["kind"] == "finetune":
         network = FineTuneNetwork(ernie, n_labels, pooling=described["pooling"])
     else:
-        network = PromptNetwork(
-            ernie, n_labels, n_masks=described["n_masks"], n_words=described["n_words"], soft=True
-        )
+        shape = {name: described[name] for name in ("n_masks", "n_words")}
+        if described["kind"] == "mixture":
+            network = MixtureNetwork(ernie, n_labels, **shape, soft=True, scale=described["scale"])
+        else:
+            network = PromptNetwork(ernie, n_labels, **shape, soft=True)
     if "soft_rows" in weights:
         network.set_soft_rows(weights["soft_rows"])
     for name, tensor in network.state_dict().items():

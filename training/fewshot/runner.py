@@ -114,7 +114,8 @@ class TextEncoder:
             "token_type_ids": types,
             "position_ids": positions,
             "attention_mask": [1] * len(ids),
-            "mask_positions": masks,
+            # A view without masks among views with masks points at the start, where no mask can stand.
+            "mask_positions": masks or [0] * self.n_masks,
         }
 
     def _piece(self, segment: dict, parts: list[list[int]]) -> list[int]:
@@ -144,10 +145,16 @@ def well_formed(text: str) -> str:
 
 
 def probabilities(logits: np.ndarray, calibration: dict, multi_label: bool) -> np.ndarray:
-    """float32 of the same shape as `logits` ([n, labels]): softmax, or sigmoid with `multi_label`."""
+    """float32 of the same shape as `logits` ([n, labels]): softmax, or sigmoid with `multi_label`.
+
+    With `parents` in the calibration (hierarchical labels), a label is never more probable than its parent.
+    """
     scores = logits.astype(np.float64) / float(calibration.get("temperature") or 1.0)
     if multi_label:
-        return (0.5 * (1.0 + np.tanh(0.5 * scores))).astype(np.float32)
+        proba = (0.5 * (1.0 + np.tanh(0.5 * scores))).astype(np.float32)
+        for label, parent in _downwards(calibration.get("parents")):
+            proba[:, label] = np.minimum(proba[:, label], proba[:, parent])
+        return proba
     prior = calibration.get("prior")
     if prior is not None:
         scores = scores - np.log(np.maximum(np.asarray(prior, dtype=np.float64), 1e-12))
@@ -301,8 +308,35 @@ def decide(proba: np.ndarray, calibration: dict, multi_label: bool) -> list[list
     """The rule from probabilities (n, labels) to class ids, as a model folder's calibration.json gives it."""
     if not multi_label:
         return [[int(index)] for index in proba.argmax(axis=1)]
-    thresholds = np.asarray(calibration.get("thresholds") or [0.5] * proba.shape[1])
-    return [[int(index) for index in np.flatnonzero(row >= thresholds)] for row in proba]
+    return [[int(index) for index in np.flatnonzero(row)] for row in given_labels(proba, calibration)]
+
+
+def given_labels(proba: np.ndarray, calibration: dict) -> np.ndarray:
+    """bool (n, labels): the labels at or over their thresholds, for tasks with several labels a text.
+
+    Hierarchical labels form whole paths: a label is given only below a given parent, and every text has at least its
+    most probable label of the first level.
+    """
+    given = proba >= np.asarray(calibration.get("thresholds") or [0.5] * proba.shape[1])
+    parents = calibration.get("parents")
+    if parents is not None and len(proba):
+        roots = np.flatnonzero(np.asarray(parents) < 0)
+        given[np.arange(len(proba)), roots[proba[:, roots].argmax(axis=1)]] = True
+        for label, parent in _downwards(parents):
+            given[:, label] &= given[:, parent]
+    return given
+
+
+def _downwards(parents: Sequence[int] | None) -> list[tuple[int, int]]:
+    """(label, parent) pairs, parents before their children; `parents[label]` is −1 for the first level."""
+    if parents is None:
+        return []
+
+    def depth(label: int) -> int:
+        return 0 if parents[label] < 0 else 1 + depth(parents[label])
+
+    order = sorted(range(len(parents)), key=depth)
+    return [(label, parents[label]) for label in order if parents[label] >= 0]
 
 
 def read_json(path: Path):

@@ -27,6 +27,8 @@ STAGES: dict[str, Any] = {
     "predict": pgettext_lazy("stage", "预测"),
     "download": _("下载底座模型"),
     "finish": _("收尾"),
+    "embed": _("计算语义向量"),
+    "compare": _("找几乎相同的文本"),
 }
 
 _OTHER_BATCH = _("关掉其他程序，或换小一点的批大小或底座模型，再试一次。")

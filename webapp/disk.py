@@ -18,9 +18,9 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from labeling.models import ImportBatch, Project
-from labeling.models.jobs import FINISHED
-from labeling.services import scores
+from labeling.models import ImportBatch, Job, Project
+from labeling.models.jobs import FINISHED, JobKind
+from labeling.services import embeddings, scores
 from training.models import Export, FilePrediction, TrainingRun
 
 # Bundles and answers younger than this stay: somebody may be about to fetch them.
@@ -89,7 +89,7 @@ def usage() -> list[Use]:
         "checkpoints": checkpoints,
         **{
             kind: folder_bytes(home() / kind)
-            for kind in ("exports", "imports", "predictions", "backups", "logs")
+            for kind in ("exports", "imports", "predictions", "embeddings", "backups", "logs")
         },
         "backbones": folder_bytes(home() / "backbones") + folder_bytes(home() / "paddlenlp"),
     }
@@ -108,7 +108,7 @@ def usage_by_project() -> list[ProjectUse]:
 
 
 def project_bytes(project: Project) -> int:
-    """Bytes of the project's imports, runs, bundles and predicted files."""
+    """Bytes of the project's imports, runs, bundles, predicted files and vectors."""
     return sum(folder_bytes(path) for path in _project_paths(project))
 
 
@@ -142,6 +142,7 @@ def _project_paths(project: Project) -> Iterator[Path]:
         yield export.folder
     for prediction in FilePrediction.objects.filter(project=project).only("pk"):
         yield prediction.folder
+    yield embeddings.folder_of(project.pk)
     folders = {_import_folder(batch) for batch in ImportBatch.objects.filter(project=project)}
     yield from (folder for folder in folders if folder is not None)
     yield scores.folder_of(project.pk)
@@ -178,6 +179,14 @@ def _imported_originals() -> Iterable[Path]:
             yield path
 
 
+def _embeddings() -> Iterable[Path]:
+    """Vectors of texts: made again when somebody looks for texts by meaning. Not under a job that writes them."""
+    busy = set(Job.objects.filter(kind=JobKind.EMBED).active().values_list("project_id", flat=True))
+    for folder in (home() / "embeddings").glob("*"):
+        if folder.name.isdecimal() and int(folder.name) not in busy:
+            yield folder
+
+
 def _rotated_logs() -> Iterable[Path]:
     """Logs that nobody writes any more: name.log.1, name.log.2 and so on."""
     return (home() / "logs").glob("*.log.*")
@@ -193,6 +202,7 @@ FREEABLE: dict[str, Callable[[], Iterable[Path]]] = {
     "exports": _old_exports,
     "predictions": _old_predictions,
     "imports": _imported_originals,
+    "embeddings": _embeddings,
     "logs": _rotated_logs,
     "backups": _older_backups,
 }

@@ -33,6 +33,10 @@ WORDS = {
         gettext_lazy("文件预测的结果"),
         gettext_lazy("删除 7 天前的预测文件。需要时可以重新预测。"),
     ),
+    "embeddings": (
+        gettext_lazy("文本的语义向量"),
+        gettext_lazy("删除语义向量。需要按意思查找时会自动重新计算。"),
+    ),
     "backbones": (gettext_lazy("预训练模型"), ""),
     "logs": (gettext_lazy("日志"), gettext_lazy("删除已经写满换下来的旧日志。")),
     "backups": (gettext_lazy("数据库备份"), gettext_lazy("只留最新的一份备份。")),

@@ -9,11 +9,14 @@ class WorkersConfig(AppConfig):
 
         They never import this package; this is the one place where the two meet."""
         from labeling import jobs
+        from labeling.services import similar
         from training.services import devices, live
         from workers.announce import announced_devices
         from workers.enqueue import enqueue
         from workers.live import ask
+        from workers.nearest import nearest
 
         jobs.register_enqueue(enqueue)
         live.register_live(ask)
+        similar.register_nearest(nearest)
         devices.register_devices(announced_devices)

@@ -15,6 +15,7 @@ from labeling.models.jobs import JobKind
 from labeling.services import imports
 from training.fewshot.errors import EngineError
 from training.services import bundles, predict, prelabelling, prompt_comparison, results
+from workers import embedding
 from workers.context import AttemptLost, JobFailed, RunningJob
 from workers.engine import run_engine
 from workers.readers import prompt_reader_for
@@ -30,6 +31,7 @@ def run_import(running: RunningJob) -> None:
             raise AttemptLost from error
         raise JobFailed(code=error.code, message=error.message, hint=error.hint) from error
     _finish(running)
+    embedding.request_after(running.job.project)
 
 
 def run_training(running: RunningJob) -> None:
@@ -108,6 +110,15 @@ def _engine_errors(running: RunningJob) -> Iterator[None]:
         raise JobFailed(code=error.code, message=error.message, hint=error.hint) from error
 
 
+def run_embedding(running: RunningJob) -> None:
+    with _engine_errors(running):
+        whole = embedding.embed(running)
+    _finish(running)
+    if not whole:
+        # It gave way to others: what is left goes to the end of the queue.
+        embedding.request_after(running.job.project)
+
+
 HANDLERS: dict[str, Callable[[RunningJob], None]] = {
     JobKind.IMPORT: run_import,
     JobKind.TRAIN: run_training,
@@ -116,6 +127,7 @@ HANDLERS: dict[str, Callable[[RunningJob], None]] = {
     JobKind.PREDICT_POOL: run_pool_prediction,
     JobKind.COMPARE: run_comparison,
     JobKind.ZERO_SHOT: run_prelabelling,
+    JobKind.EMBED: run_embedding,
 }
 
 

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from labeling.models import Example, Project
+from labeling.services import embeddings
 from training.fewshot.errors import EngineError
 from training.fewshot.prompt_reader import PromptReader
 from training.services import workbench_answers as workbench
@@ -67,6 +69,27 @@ def workbench_proposals(payload: dict, still_newest: StillNewest) -> dict:
     return workbench.proposals(draft, payload["label_id"], reader, still_newest)
 
 
+def nearest(payload: dict, still_newest: StillNewest) -> list[list[float]] | None:
+    """{"project", "text", "example", "k"} → [[example id, cosine], …], the nearest first; null without vectors.
+
+    A text that has no vector yet (`example`) is read now."""
+    project = Project.objects.get(pk=payload["project"])
+    reader = reader_for()
+    index = embeddings.index_of(project, reader.backbone.hash)
+    if index is None or not len(index):
+        return None
+    index.hold()
+    require_newest(still_newest)
+    text, example_id = payload["text"], payload["example"]
+    vector = None if example_id is None else index.vector_of(example_id)
+    if vector is None:
+        if example_id is not None:
+            text = Example.objects.get(pk=example_id, project=project).text
+        vector = reader.sentence_vectors([text])[0]
+    ids, cosines = index.nearest(vector, payload["k"])
+    return [[int(one), round(float(cosine), 5)] for one, cosine in zip(ids, cosines, strict=True)]
+
+
 QUESTIONS: dict[str, Question] = {
     "predict": predict,
     "sentence_vectors": sentence_vectors,
@@ -74,6 +97,7 @@ QUESTIONS: dict[str, Question] = {
     "workbench_words": workbench_words,
     "workbench_accuracy": workbench_accuracy,
     "workbench_proposals": workbench_proposals,
+    "nearest": nearest,
 }
 
 

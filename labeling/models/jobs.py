@@ -31,6 +31,7 @@ class JobKind(models.TextChoices):
     COMPARE = "compare", _("比较提示")
     ZERO_SHOT = "zero_shot", _("零样本预标注")
     QUALITY = "quality", _("质量检查")
+    EMBED = "embed", _("计算语义向量")
     APPLY_RULES = "apply_rules", _("应用规则")
 
 

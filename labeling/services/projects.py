@@ -33,7 +33,7 @@ from labeling.models import (
 )
 from labeling.models.labels import DEFAULT_TEMPLATE
 from labeling.models.projects import Role
-from labeling.services import scores, text_index
+from labeling.services import embeddings, scores, text_index
 from labeling.services.imports import import_now
 from labeling.services.uploads import imports_folder
 from labeling.services.words_file import merge_words
@@ -119,7 +119,7 @@ def delete_project(*, project: Project) -> None:
         Label.objects.filter(project=project),
         JobEvent.objects.filter(job__project=project),
     ]
-    folders = _import_folders(project) | {scores.folder_of(project.pk)}
+    folders = _import_folders(project) | {scores.folder_of(project.pk), embeddings.folder_of(project.pk)}
     for rows in of_project:
         _delete_in_chunks(rows)
     with transaction.atomic():

@@ -1,9 +1,12 @@
 from django.urls import path
 
-from labeling.views import history, imports, texts
+from labeling.views import history, imports, similar, texts
 
 urlpatterns = [
     path("p/<int:project_id>/texts/", texts.texts, name="texts"),
+    path("p/<int:project_id>/texts/similar/", similar.similar_texts, name="similar"),
+    path("p/<int:project_id>/texts/duplicates/", similar.duplicates, name="duplicates"),
+    path("p/<int:project_id>/texts/vectors/", similar.embed, name="embed"),
     path("p/<int:project_id>/texts/export/", texts.texts_export, name="texts_export"),
     path("p/<int:project_id>/texts/log/", history.annotation_log, name="annotation_log"),
     path("p/<int:project_id>/texts/<int:example_id>/history/", history.text_history, name="text_history"),

@@ -82,6 +82,9 @@ PROJECTS: dict[str, Row] = {
 TEXTS: dict[str, Row] = {
     "texts": Row(get="read"),
     "text_relabel": Row(get="review", post="review", data={"label": "none"}),
+    "similar": Row(get="read"),
+    "duplicates": Row(get="read"),
+    "embed": Row(post="train"),
     "texts_export": Row(get="download", query={"format": "csv"}),
     "annotation_log": Row(get="download"),
     "text_history": Row(get="read"),

@@ -36,7 +36,7 @@ from tests.bench.import_bench import CHARACTERS
 
 LABELS = ["财经", "体育", "科技", "教育", "旅游", "美食", "汽车", "健康"]
 PASSWORD = "a-long-enough-passphrase"
-LOW = 4  # as the page: fetch more when fewer texts are at hand
+LOW = 10  # as the page: fetch more when fewer texts are at hand
 RENEW_SECONDS = 60
 
 

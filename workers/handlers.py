@@ -117,6 +117,8 @@ def run_embedding(running: RunningJob) -> None:
     if not whole:
         # It gave way to others: what is left goes to the end of the queue.
         embedding.request_after(running.job.project)
+    else:
+        prelabelling.refresh_if_stale(running.job.project_id)
 
 
 HANDLERS: dict[str, Callable[[RunningJob], None]] = {

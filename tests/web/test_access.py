@@ -167,8 +167,8 @@ def objects_of(project: Any, *, number: int) -> dict[str, Any]:
         "invitation_id": invitation.pk,
         "user_id": factories.make_user().pk,
         "token": token,
-        "view_id": SavedView.objects.create(project=project, user=owner, name="视图", shared=True).pk,
-        "rule_id": Rule.objects.create(project=project, kind="contains", pattern="车", label=label).pk,
+        "view_id": SavedView.objects.create(project=project, user=owner, name="view", shared=True).pk,
+        "rule_id": Rule.objects.create(project=project, kind="contains", pattern="car", label=label).pk,
     }
 
 

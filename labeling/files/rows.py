@@ -88,11 +88,12 @@ class FileRefused(Exception):
 class Row:
     """One text. `line` is 1-based in `source` (the member of a folder or zip; "" for a single file).
 
-    `label` is the label's name, an int for a class id, or None; `split` is given by the file, or None."""
+    `label` is the label's name, an int for a class id, a tuple of several (or of none: decided that no label fits),
+    or None; `split` is given by the file, or None."""
 
     line: int
     text: str
-    label: str | int | None = None
+    label: str | int | tuple[str | int, ...] | None = None
     split: str | None = None
     source: str = ""
 
@@ -183,7 +184,7 @@ def excerpt(text: str) -> str:
 def make_row(
     line: int, text: str, label: object = None, split: str | None = None, source: str = ""
 ) -> Row | Refused:
-    """A checked row, or the reason why it is none. `label` may be a string, an int, or a list of one."""
+    """A checked row, or the reason why it is none. `label` may be a string, an int, or a list of these."""
     text = text.strip(_TRIM)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -205,12 +206,23 @@ def make_row(
     if label is None:
         return Row(line, text, None, split, source)
     if isinstance(label, list):
-        if len(label) > 1:
-            return Refused(line, "several_labels", excerpt(text), source)
-        return make_row(line, text, label[0] if label else None, split, source)
+        return _several(line, text, label, split, source)
     if isinstance(label, bool) or not isinstance(label, int):
         return Refused(line, "bad_label", excerpt(text), source)
     return Row(line, text, label, split, source)
+
+
+def _several(line: int, text: str, labels: list[object], split: str | None, source: str) -> Row | Refused:
+    """A row with a list of labels: one is that label, none or several are a tuple."""
+    found: list[str | int] = []
+    for label in labels:
+        one = make_row(line, text, None if isinstance(label, list) else label, split, source)
+        if isinstance(one, Refused):
+            return one
+        if one.label is None or isinstance(one.label, tuple):
+            return Refused(line, "bad_label", excerpt(text), source)
+        found.append(one.label)
+    return Row(line, text, found[0] if len(found) == 1 else tuple(found), split, source)
 
 
 def text_problem(text: str) -> str | None:

@@ -25,7 +25,14 @@ PIECE_BYTES = 256 * 1024
 _BREAKS = re.compile(r"[\t\n\r]+")
 
 T = TypeVar("T")
-Exported = tuple[str, str | None, str]
+# Several labels are a tuple; JSON keeps them a list, in the other formats they are joined by commas.
+Labels = str | tuple[str, ...] | None
+Exported = tuple[str, Labels, str]
+
+
+def joined(label: Labels) -> str | None:
+    """The label as one cell; None where there is none."""
+    return ",".join(label) or None if isinstance(label, tuple) else label
 
 
 def one_line(text: str) -> str:
@@ -39,7 +46,8 @@ def write_txt(rows: Iterable[Exported]) -> Iterator[bytes]:
         yield "".join(_txt_line(text, label) for text, label, _ in batch).encode()
 
 
-def _txt_line(text: str, label: str | None) -> str:
+def _txt_line(text: str, labels: Labels) -> str:
+    label = joined(labels)
     return f"{one_line(text)}\t{one_line(label)}\n" if label is not None else f"{one_line(text)}\n"
 
 
@@ -48,7 +56,8 @@ def write_tsv(rows: Iterable[Exported]) -> Iterator[bytes]:
     yield ("\t".join(HEADER) + "\n").encode("utf-8-sig")
     for batch in _batches(rows):
         yield "".join(
-            "\t".join((escape_formula(one_line(text)), escape_formula(one_line(label or "")), split)) + "\n"
+            "\t".join((escape_formula(one_line(text)), escape_formula(one_line(joined(label) or "")), split))
+            + "\n"
             for text, label, split in batch
         ).encode()
 
@@ -59,12 +68,14 @@ def write_csv(rows: Iterable[Exported]) -> Iterator[bytes]:
     for batch in _batches(rows):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\r\n")
-        writer.writerows((escape_formula(row[0]), escape_formula(row[1] or ""), row[2]) for row in batch)
+        writer.writerows(
+            (escape_formula(row[0]), escape_formula(joined(row[1]) or ""), row[2]) for row in batch
+        )
         yield text.getvalue().encode()
 
 
 def write_jsonl(rows: Iterable[Exported]) -> Iterator[bytes]:
-    """`{"text", "label", "split"}` a line; the label of an unlabelled text is null."""
+    """`{"text", "label", "split"}` a line; the label of an unlabelled text is null, several are a list."""
     for batch in _batches(rows):
         yield "".join(f"{_json(row)}\n" for row in batch).encode()
 
@@ -91,7 +102,7 @@ def write_xlsx(rows: Iterable[Exported]) -> Iterator[bytes]:
         sheet.column_dimensions["A"].width = 80
         sheet.append(HEADER)
         for row in itertools.islice(rows, XLSX_MAX_ROWS - 1):
-            sheet.append([_sheet_text(sheet, cell or "") for cell in row])
+            sheet.append([_sheet_text(sheet, joined(cell) or "") for cell in row])
         book.save(file)
         yield from _pieces(file)
 
@@ -107,7 +118,7 @@ def _sheet_text(sheet: Any, text: str) -> Any:
 
 
 def write_recipe(
-    parts: Iterable[tuple[str, Callable[[], Iterable[tuple[str, str | None]]]]], label_file: bytes
+    parts: Iterable[tuple[str, Callable[[], Iterable[tuple[str, Labels]]]]], label_file: bytes
 ) -> Iterator[bytes]:
     """A zip of the recipe's files: (name, rows of that name) and label.txt."""
     with tempfile.TemporaryFile() as file:

@@ -154,6 +154,7 @@ class ExampleLabel(models.Model):
     label = models.ForeignKey(Label, on_delete=models.PROTECT, related_name="example_rows")
 
     class Meta:
+        ordering = ["label__position", "label_id"]
         constraints = [
             models.UniqueConstraint(fields=["example", "label"], name="label_once_per_text"),
         ]

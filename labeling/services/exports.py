@@ -9,11 +9,11 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from labeling.files.label_file import write_label_file
-from labeling.files.writing import WRITERS, XLSX_MAX_ROWS, Exported, write_recipe
+from labeling.files.writing import WRITERS, XLSX_MAX_ROWS, Exported, Labels, write_recipe
 from labeling.models import Example, Project
-from labeling.models.texts import Split
-from labeling.services import search
-from labeling.services.filters import Filters
+from labeling.models.projects import Task
+from labeling.models.texts import Split, Status
+from labeling.services.states import label_ids_of
 
 FORMATS = (*WRITERS, "recipe")
 MEDIA_TYPES = {
@@ -25,6 +25,7 @@ MEDIA_TYPES = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "recipe": "application/zip",
 }
+FILTERS = frozenset({"status", "split", "label"})
 PAGE_ROWS = 2_000
 
 
@@ -37,54 +38,67 @@ def export_filename(project: Project, *, format: str) -> str:
     return f"wanxing-{project.pk}.{'zip' if format == 'recipe' else format}"
 
 
-def iter_export(project: Project, *, format: str, filters: Filters | None = None) -> Iterator[bytes]:
+def iter_export(project: Project, *, format: str, filters: dict[str, Any] | None = None) -> Iterator[bytes]:
     """The bytes of the file, piece by piece, read in pages: no long transaction, no list of all texts.
 
-    `filters`: what the list shows, in the order of import. The recipe's zip takes no filter: a text without label
-    that is kept for dev is left out of it, since the recipe wants a label there and in data.txt it would reach
-    training. In txt and tsv, tabs and line breaks in a text become blanks, which its hash does not see.
-    Raises ExportRefused at once."""
+    `filters`: status (open, labelled, skipped), split, label (an id). The recipe's zip takes no filter: a text
+    without label that is kept for dev is left out of it, since the recipe wants a label there and in data.txt it
+    would reach training. In txt and tsv, tabs and line breaks in a text become blanks, which its hash does not
+    see. Raises ExportRefused at once."""
+    filters = {name: value for name, value in (filters or {}).items() if value not in ("", None)}
     if format not in FORMATS:
         raise ExportRefused(_("不认识的格式：%(format)s") % {"format": format})
+    if unknown := sorted(set(filters) - FILTERS):
+        raise ExportRefused(_("不认识的筛选：%(name)s") % {"name": unknown[0]})
     if format == "recipe":
         return _recipe(project)
-    if format == "xlsx" and project.examples.count() >= XLSX_MAX_ROWS and not _fits(project, filters):
+    rows = _filtered(project, filters)
+    if format == "xlsx" and rows.count() >= XLSX_MAX_ROWS:
         raise ExportRefused(_("xlsx 最多放 1,048,575 行。请选 csv，或者先筛选。"))
-    if filters is None or not filters.narrowing:
-        return WRITERS[format](_rows(project, project.examples.all()))
-    return WRITERS[format](_found(project, filters))
+    return WRITERS[format](_rows(project, rows))
 
 
-def _fits(project: Project, filters: Filters | None) -> bool:
-    if filters is None or not filters.narrowing:
-        return False
-    return sum(len(ids) for ids in search.iter_ids(project, filters)) < XLSX_MAX_ROWS
+def _filtered(project: Project, filters: dict[str, Any]) -> QuerySet[Example]:
+    rows = project.examples.all()
+    if "status" in filters:
+        rows = rows.filter(status=_one_of(filters["status"], Status.values))
+    if "split" in filters:
+        rows = rows.filter(split=_one_of(filters["split"], Split.values))
+    if "label" in filters:
+        if not str(filters["label"]).isdecimal():
+            raise ExportRefused(_("不认识的筛选：%(name)s") % {"name": "label"})
+        carrying = "label_rows__label" if project.task == Task.MULTI_LABEL else "label"
+        rows = rows.filter(**{carrying: int(filters["label"])})
+    return rows
 
 
-def _found(project: Project, filters: Filters) -> Iterator[Exported]:
-    names = dict(project.labels.values_list("pk", "name"))
-    for ids in search.iter_ids(project, filters, step=PAGE_ROWS):
-        rows = {
-            pk: (text, names.get(label_id), split)
-            for pk, text, label_id, split in Example.objects.filter(pk__in=ids).values_list(
-                "pk", "text", "label_id", "split"
-            )
-        }
-        yield from (rows[pk] for pk in ids if pk in rows)
+def _one_of(value: Any, values: list[str]) -> str:
+    if value not in values:
+        raise ExportRefused(_("不认识的筛选：%(name)s") % {"name": value})
+    return value
 
 
 def _rows(project: Project, rows: QuerySet[Example]) -> Iterator[Exported]:
     names = dict(project.labels.values_list("pk", "name"))
+    several = project.task == Task.MULTI_LABEL
     last = 0
     while True:
         page = list(
-            rows.filter(pk__gt=last).order_by("pk").values_list("pk", "text", "label_id", "split")[:PAGE_ROWS]
+            rows.filter(pk__gt=last)
+            .order_by("pk")
+            .only("text", "label_id", "status", "split", "project_id")[:PAGE_ROWS]
         )
         if not page:
             return
-        last = page[-1][0]
-        for _pk, text, label_id, split in page:
-            yield text, names.get(label_id), split
+        last = page[-1].pk
+        held = label_ids_of(project=project, examples=page)
+        for example in page:
+            label: Labels = None
+            if several and example.status == Status.LABELLED:
+                label = tuple(names[pk] for pk in held[example.pk])
+            elif not several and example.label_id is not None:
+                label = names.get(example.label_id)
+            yield example.text, label, example.split
 
 
 def _recipe(project: Project) -> Iterator[bytes]:
@@ -102,6 +116,6 @@ def _recipe(project: Project) -> Iterator[bytes]:
     labels = [
         (label.name, [word.text for word in label.words.all()])
         for label in project.labels.prefetch_related("words")
-        if label.archived_at is None or label.examples.exists()
+        if label.archived_at is None or label.examples.exists() or label.example_rows.exists()
     ]
     return write_recipe([(name, rows_of(rows)) for name, rows in parts.items()], write_label_file(labels))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from labeling.files import LabelSpec, Refused, Row
+from labeling.files import Refused, Row
 from labeling.files.rows import excerpt
-from labeling.models import Annotation, Example, ImportBatch, Label
+from labeling.models import Annotation, Example, ExampleLabel, ImportBatch
 from labeling.models.annotations import Action, Source
+from labeling.models.projects import Task
 from labeling.models.texts import Status, text_hash
 from labeling.services import text_index
-from labeling.services.new_labels import MAX_LABELS, add_label, set_words
+from labeling.services.import_labels import LabelBook
 from labeling.services.splits import Reserver
 
 MAX_TEXTS = 2_000_000
@@ -60,66 +61,6 @@ class Outcome:
         self.report.append(ReportLine(row.source, row.line, "refused", reason, shown))
 
 
-class LabelBook:
-    """The project's labels by name, as an import sees them.
-
-    `known` are the names in class-id order at the import's very start: what an integer label counts in."""
-
-    def __init__(self, *, batch: ImportBatch, known: Sequence[str], closed: bool) -> None:
-        self._project = batch.project
-        self._known = tuple(known)
-        self._closed = closed
-        self._ids: dict[str, int] = {}
-        self._archived: set[str] = set()
-        for pk, name, archived_at in batch.project.labels.values_list("pk", "name", "archived_at"):
-            if archived_at is None:
-                self._ids[name] = pk
-            else:
-                self._archived.add(name)
-
-    def id_of(self, label: str | int) -> int | str:
-        """The label's id, made at its first appearance; or the reason why the row is refused."""
-        name = self._name_of(label)
-        found = self._ids.get(name)
-        if found is not None:
-            return found
-        parts = [part.strip() for part in name.split(",")]
-        if len(parts) > 1 and all(part in self._ids for part in parts):
-            return "several_labels"
-        if self._closed or name in self._archived:
-            return "unknown_label"
-        existing = self._project.labels.filter(name=name).values_list("pk", "archived_at").first()
-        if existing is None:
-            if len(self._ids) + len(self._archived) >= MAX_LABELS:
-                return "too_many_labels"
-            self._ids[name] = add_label(project=self._project, name=name).pk
-        elif existing[1] is None:
-            self._ids[name] = existing[0]
-        else:
-            return "unknown_label"
-        return self._ids[name]
-
-    def _name_of(self, label: str | int) -> str:
-        if isinstance(label, str):
-            return label
-        if str(label) in self._ids or not 0 <= label < len(self._known):
-            return str(label)
-        return self._known[label]
-
-
-def bring_labels(*, batch: ImportBatch, specs: Iterable[LabelSpec]) -> None:
-    """The labels of a label.txt, in its order; labels that are there keep the words that they have."""
-    held = {label.name: label for label in batch.project.labels.prefetch_related("words")}
-    for spec in specs:
-        label = held.get(spec.name)
-        if label is None:
-            if len(held) >= MAX_LABELS:
-                return
-            held[spec.name] = add_label(project=batch.project, name=spec.name, words=spec.words)
-        elif spec.words and not label.words.all():
-            set_words(label=label, words=spec.words)
-
-
 class ChunkWriter:
     """Writes chunks of rows. `prepare` needs no database; `write` belongs into a transaction.
 
@@ -131,6 +72,7 @@ class ChunkWriter:
         self._labels = labels
         self._forced_split = forced_split
         self._reserver = Reserver.of(batch.project)
+        self._several = batch.project.task == Task.MULTI_LABEL
         self._room = MAX_TEXTS - batch.project.examples.count()
         self._last_id = self._newest_id()
 
@@ -163,37 +105,44 @@ class ChunkWriter:
         now = timezone.now()
         stamp = connection.ops.adapt_datetimefield_value(now)
         new: list[tuple[Any, ...]] = []
-        relabel: dict[int, int] = {}
+        given: dict[bytes, tuple[int, ...]] = {}
+        relabel: dict[int, tuple[int, ...]] = {}
+        held = self._held_labels(existing)
         touched = self._decided_by_people(existing, rows)
         for digest, row in rows:
-            label_id: int | None = None
+            label_ids: tuple[int, ...] | None = None
             if row.label is not None:
-                answer = self._labels.id_of(row.label)
+                answer = self._labels.ids_of(row.label)
                 if isinstance(answer, str):
-                    outcome.refuse(row, answer, excerpt(f"{row.text}  {row.label}"))
+                    outcome.refuse(row, answer, excerpt(f"{row.text}  {_shown(row.label)}"))
                     continue
-                label_id = answer
+                label_ids = answer
             found = existing.get(digest)
             if found is not None:
-                self._meet(row, label_id, found, touched, relabel, outcome)
+                self._meet(row, label_ids, found, held, touched, relabel, outcome)
             elif self._room <= 0:
                 outcome.refuse(row, "project_full", excerpt(row.text))
             else:
                 self._room -= 1
                 outcome.splits_given |= row.split is not None
-                new.append(self._values(digest, row, label_id, stamp))
-        self._insert(new, outcome)
+                new.append(self._values(digest, row, label_ids, stamp))
+                if label_ids is not None:
+                    given[digest] = label_ids
+        self._insert(new, given, outcome)
         if relabel:
             self._relabel(relabel, now)
 
-    def _values(self, digest: bytes, row: Row, label_id: int | None, stamp: Any) -> tuple[Any, ...]:
+    def _values(
+        self, digest: bytes, row: Row, label_ids: tuple[int, ...] | None, stamp: Any
+    ) -> tuple[Any, ...]:
+        label_id = label_ids[0] if label_ids else None
         split = row.split or self._forced_split
         if split is None:
             split = str(self._reserver.split_for(label_id=label_id, digest=digest))
         elif label_id is not None:
             self._reserver.count(label_id=label_id, split=split)
-        status = str(Status.OPEN) if label_id is None else str(Status.LABELLED)
-        decided = None if label_id is None else stamp
+        status = str(Status.OPEN) if label_ids is None else str(Status.LABELLED)
+        decided = None if label_ids is None else stamp
         order = int.from_bytes(digest[:8], "big") >> 1
         batch = self._batch
         return (batch.project_id, row.text, digest, split, status, label_id, False, order,
@@ -202,27 +151,28 @@ class ChunkWriter:
     def _meet(
         self,
         row: Row,
-        label_id: int | None,
+        label_ids: tuple[int, ...] | None,
         found: tuple[int, int | None, str],
+        held: dict[int, tuple[int, ...]],
         touched: set[int],
-        relabel: dict[int, int],
+        relabel: dict[int, tuple[int, ...]],
         outcome: Outcome,
     ) -> None:
         """A text that is there already: nothing changes, except that an untouched one may get its label."""
-        pk, held, status = found
-        held = relabel.get(pk, held)
-        if label_id is None or held == label_id:
+        pk, _label_id, status = found
+        now = relabel.get(pk, held.get(pk))
+        if label_ids is None or now == label_ids:
             kind, reason = "duplicate", ""
             outcome.duplicate += 1
-        elif held is None and status == Status.OPEN and pk not in touched:
+        elif now is None and status == Status.OPEN and pk not in touched:
             kind, reason = "relabelled", ""
-            relabel[pk] = label_id
+            relabel[pk] = label_ids
             outcome.relabelled += 1
         else:
             kind, reason = "conflict", "label_conflict"
             outcome.duplicate += 1
             outcome.conflict += 1
-        shown = row.text if row.label is None else f"{row.text}  {row.label}"
+        shown = row.text if row.label is None else f"{row.text}  {_shown(row.label)}"
         outcome.report.append(ReportLine(row.source, row.line, kind, reason, excerpt(shown)))
 
     # The statements
@@ -238,6 +188,17 @@ class ChunkWriter:
                 [self._batch.project_id, *digests],
             )
             return {bytes(row[0]): (row[1], row[2], row[3]) for row in cursor.fetchall()}
+
+    def _held_labels(self, existing: dict[bytes, tuple[int, int | None, str]]) -> dict[int, tuple[int, ...]]:
+        """{text id: ids of its labels in their order}, of decided texts."""
+        decided = {pk: label_id for pk, label_id, status in existing.values() if status == Status.LABELLED}
+        if not self._several:
+            return {pk: (label_id,) for pk, label_id in decided.items() if label_id is not None}
+        held: dict[int, tuple[int, ...]] = dict.fromkeys(decided, ())
+        rows = ExampleLabel.objects.filter(example_id__in=decided).order_by("label__position", "label_id")
+        for pk, label_id in rows.values_list("example_id", "label_id"):
+            held[pk] += (label_id,)
+        return held
 
     def _decided_by_people(
         self, existing: dict[bytes, tuple[int, int | None, str]], rows: list[tuple[bytes, Row]]
@@ -256,7 +217,9 @@ class ChunkWriter:
             .values_list("example_id", flat=True)
         )
 
-    def _insert(self, rows: list[tuple[Any, ...]], outcome: Outcome) -> None:
+    def _insert(
+        self, rows: list[tuple[Any, ...]], given: dict[bytes, tuple[int, ...]], outcome: Outcome
+    ) -> None:
         if not rows:
             return
         with connection.cursor() as cursor:
@@ -272,7 +235,9 @@ class ChunkWriter:
                 cursor.executemany(head + one + tail, rows)
             # Another import may have brought some of them since they were looked for (PostgreSQL only).
             added = cursor.rowcount
-            if any(row[5] is not None for row in rows):
+            if given and self._several:
+                self._label_new(given)
+            elif given:
                 cursor.execute(
                     f"INSERT INTO {_ANNOTATION} (project_id, example_id, action, label_id, source,"  # noqa: S608
                     " reason, created_at, labels, suggested_labels, suggestion_source)"
@@ -294,35 +259,52 @@ class ChunkWriter:
             )
             text_index.add_texts(cursor.fetchall())
 
+    def _label_new(self, given: dict[bytes, tuple[int, ...]]) -> None:
+        """Annotations and label rows of what was just inserted, where a text may have several labels."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, text_hash FROM {_EXAMPLE} WHERE batch_id = %s AND id > %s AND status = %s",  # noqa: S608
+                [self._batch.pk, self._last_id, str(Status.LABELLED)],
+            )
+            self._append({pk: given[bytes(digest)] for pk, digest in cursor.fetchall()})
+
+    def _append(self, labels: dict[int, tuple[int, ...]]) -> None:
+        Annotation.objects.bulk_create(
+            Annotation(
+                project_id=self._batch.project_id,
+                example_id=pk,
+                action=Action.LABEL if label_ids else Action.NONE,
+                label_id=label_ids[0] if label_ids else None,
+                labels=list(label_ids) if self._several else [],
+                source=Source.IMPORT,
+            )
+            for pk, label_ids in labels.items()
+        )
+        if self._several:
+            ExampleLabel.objects.bulk_create(
+                ExampleLabel(example_id=pk, label_id=label_id)
+                for pk, label_ids in labels.items()
+                for label_id in label_ids
+            )
+
     def _newest_id(self) -> int:
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT MAX(id) FROM {_EXAMPLE} WHERE batch_id = %s", [self._batch.pk])  # noqa: S608
             return cursor.fetchone()[0] or 0
 
-    def _relabel(self, labels: dict[int, int], now: datetime) -> None:
+    def _relabel(self, labels: dict[int, tuple[int, ...]], now: datetime) -> None:
+        stamp = connection.ops.adapt_datetimefield_value(now)
         with connection.cursor() as cursor:
             cursor.executemany(
                 f"UPDATE {_EXAMPLE} SET label_id = %s, status = %s, decided_at = %s"  # noqa: S608
                 " WHERE id = %s AND label_id IS NULL",
                 [
-                    (label_id, str(Status.LABELLED), connection.ops.adapt_datetimefield_value(now), pk)
-                    for pk, label_id in labels.items()
+                    (label_ids[0] if label_ids else None, str(Status.LABELLED), stamp, pk)
+                    for pk, label_ids in labels.items()
                 ],
             )
-        Annotation.objects.bulk_create(
-            Annotation(
-                project_id=self._batch.project_id,
-                example_id=pk,
-                action=Action.LABEL,
-                label_id=label_id,
-                source=Source.IMPORT,
-            )
-            for pk, label_id in labels.items()
-        )
+        self._append(labels)
 
 
-def label_names(batch: ImportBatch) -> list[str]:
-    """Names of the labels that are not archived, in class-id order."""
-    return list(
-        Label.objects.filter(project=batch.project, archived_at__isnull=True).values_list("name", flat=True)
-    )
+def _shown(label: str | int | tuple[str | int, ...]) -> str:
+    return ",".join(map(str, label)) if isinstance(label, tuple) else str(label)

@@ -31,14 +31,8 @@ from labeling.files.rows import SPLITS
 from labeling.jobs import create_job
 from labeling.models import ImportBatch, Job, JobEvent, Project
 from labeling.models.jobs import JobKind, JobStatus
-from labeling.services.import_rows import (
-    ChunkWriter,
-    LabelBook,
-    Outcome,
-    ReportLine,
-    bring_labels,
-    label_names,
-)
+from labeling.services.import_labels import LabelBook, bring_labels, label_names
+from labeling.services.import_rows import ChunkWriter, Outcome, ReportLine
 from labeling.services.import_words import file_text, reason_text
 from labeling.services.uploads import find_upload, imports_folder, keep_upload, shown_name
 

@@ -224,7 +224,13 @@ def _reading_options(values: Any) -> dict[str, Any]:
 
 def _shown_rows(preview: Preview) -> list[dict[str, Any]]:
     return [
-        {"line": row.line, "text": row.text, "label": row.label, "split": row.split, "source": row.source}
+        {
+            "line": row.line,
+            "text": row.text,
+            "label": ", ".join(map(str, row.label)) if isinstance(row.label, tuple) else row.label,
+            "split": row.split,
+            "source": row.source,
+        }
         if isinstance(row, Row)
         else {"line": row.line, "text": row.excerpt, "reason": reason_text(row.reason), "source": row.source}
         for row in preview.rows[:12]

@@ -278,8 +278,8 @@ def test_live_answers_are_ranked(run, monkeypatch):
 
     monkeypatch.setattr(live, "_ask", ask)
     answers = predict.ask_live(run, ["财经财经报道", "体育"])
-    assert [answer.label["name"] for answer in answers] == ["财经", "体育"]
-    assert answers[0].confidence == max(share for _, share in answers[0].ranked)
+    assert [answer.given for answer in answers] == [{"财经"}, {"体育"}]
+    assert answers[0].ranked[0][1] == max(share for _, share in answers[0].ranked)
     assert asked == [("predict", str(run.model_folder), predict.LIVE_TIMEOUT_SECONDS, None)]
 
 

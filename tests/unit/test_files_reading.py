@@ -111,7 +111,7 @@ ROWS: dict[str, tuple[str, str | bytes, dict[str, object], list[tuple[object, ..
     "csv, blank lines before the heading": ("a.csv", "\n\ntext,label\n甲,一\n", {}, [("甲", "一")]),
     "jsonl": ("a.jsonl", '{"text": "甲", "label": "一"}\n{"text": "乙"}\n', {}, [("甲", "一"), ("乙", None)]),
     "jsonl, label kinds": ("a.jsonl", '{"text":"甲","label":3}\n{"text":"乙","label":["一"]}\n{"text":"丙","label":["一","二"]}\n{"text":"丁","label":{"a":1}}\n{"text":"戊","label":true}\n{"text":"己","label":null}\n', {},
-                           [("甲", 3), ("乙", "一"), (3, "several_labels"), (4, "bad_label"), (5, "bad_label"), ("己", None)]),
+                           [("甲", 3), ("乙", "一"), ("丙", ("一", "二")), (4, "bad_label"), (5, "bad_label"), ("己", None)]),
     "jsonl, broken lines": ("a.jsonl", '{"text": "甲"}\n{"text": "乙"\n[1]\n{"label": "一"}\n{"text": NaN}\n\n{"text": "丙"}\n', {},
                             [("甲", None), (2, "bad_json"), (3, "bad_json"), (4, "column_missing"), (5, "bad_json"), (6, "empty_text"), ("丙", None)]),
     "jsonl, half a surrogate": ("a.jsonl", '{"text": "甲\\ud83d"}\n{"text": "\\u0000"}\n', {}, [(1, "undecodable"), (2, "nul")]),

@@ -87,7 +87,6 @@ def fit_auto(
             on_event=on_event,
             should_stop=should_stop,
             whole_checkpoints=False,
-            adapted=adapted,
         )
         proba = model.predict_proba(answer.texts, should_stop=should_stop)
         found = model.evaluate(answer, proba)
@@ -97,7 +96,6 @@ def fit_auto(
             right = proba.argmax(axis=1) == answer.labels
         return Trial(method, model, right, found["loss"], time.monotonic() - started)
 
-    adapted: dict = {}
     trials: list[Trial] = []
     left_out: list[dict] = []
     for method in CANDIDATES:
@@ -142,7 +140,6 @@ def fit_auto(
             on_event=on_event,
             should_stop=should_stop,
             whole_checkpoints=whole_checkpoints,
-            adapted=adapted,
         )
     model.notes["auto"] = {
         "method": best.method,

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from labeling.models import Example
 from training.fewshot import evaluation
 from training.models import TrainingRun
-from training.services.results import read_predictions
+from training.services.results import judged_rows
 
 MAX_FLIPS = 40
 HIDDEN_SETTINGS = ("device", "num_threads", "to_static", "logging_steps")
@@ -53,10 +53,10 @@ class SplitComparison:
 
 def compare_split(first: TrainingRun, second: TrainingRun, split: str) -> SplitComparison | None:
     """The comparison on `split`, or None when no text was judged by both."""
-    left = {row["id"]: row for row in read_predictions(first, split)}
+    left = {row["id"]: row for row in judged_rows(first, split)}
     both = [
         (left[row["id"]], row)
-        for row in read_predictions(second, split)
+        for row in judged_rows(second, split)
         if row["id"] in left and row["label"] is not None and left[row["id"]]["label"] == row["label"]
     ]
     if not both:

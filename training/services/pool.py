@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 
 from labeling.models import Prediction
-from labeling.models.texts import Split
+from labeling.models.texts import Split, Status
 from training.models import TrainingRun
 
 PER_PAGE = 50
@@ -28,7 +28,7 @@ def pool_predictions(run: TrainingRun) -> QuerySet[Prediction]:
     return Prediction.objects.filter(
         model_id=run.pk,
         project_id=run.project_id,
-        example__label__isnull=True,
+        example__status__in=[Status.OPEN, Status.SKIPPED, Status.DISPUTED],
         example__split__in=[Split.TRAIN, Split.POOL],
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import tempfile
 import time
@@ -62,18 +63,13 @@ class PredictBusy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TextAnswer:
-    """A pasted text and its labels with probabilities, the likeliest first."""
+    """A pasted text and its labels with probabilities, the likeliest first.
+
+    `given`: the names of the labels that the model gives; it may be none where a text can have several."""
 
     text: str
     ranked: list[tuple[dict[str, Any], float]]
-
-    @property
-    def label(self) -> dict[str, Any]:
-        return self.ranked[0][0]
-
-    @property
-    def confidence(self) -> float:
-        return self.ranked[0][1]
+    given: frozenset[str]
 
 
 def pasted_texts(value: str) -> list[str]:
@@ -98,10 +94,30 @@ def ask_live(run: TrainingRun, texts: list[str]) -> list[TextAnswer]:
         {"model_folder": str(run.model_folder), "texts": texts},
         timeout_seconds=LIVE_TIMEOUT_SECONDS,
     )
-    return [
-        TextAnswer(text, sorted(zip(run.labels, map(float, row), strict=True), key=lambda pair: -pair[1]))
-        for text, row in zip(texts, rows, strict=True)
-    ]
+    limits = thresholds_of(run)
+    answers = []
+    for text, row in zip(texts, rows, strict=True):
+        ranked = sorted(zip(run.labels, map(float, row), strict=True), key=lambda pair: -pair[1])
+        given = {ranked[0][0]["name"]}
+        if limits is not None:
+            given = {
+                label["name"]
+                for label, share, limit in zip(run.labels, row, limits, strict=True)
+                if share >= limit
+            }
+        answers.append(TextAnswer(text, ranked, frozenset(given)))
+    return answers
+
+
+def thresholds_of(run: TrainingRun) -> list[float] | None:
+    """The probability from which on each label is given; None where a text has exactly one label."""
+    if run.config.get("task", "single") == "single":
+        return None
+    try:
+        calibration = json.loads((run.model_folder / "calibration.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        calibration = {}
+    return calibration.get("thresholds") or [0.5] * len(run.labels)
 
 
 def require_model(run: TrainingRun) -> None:
@@ -223,20 +239,26 @@ def run_pool_prediction(
             return
         last = batch[-1][0]
         proba = classifier.predict_proba([text for _, text in batch])
+        said = (_said(classifier, row) for row in proba)
         rows = (
-            {
-                "id": pk,
-                "predicted": classifier.labels[int(row.argmax())],
-                "confidence": row.max(),
-                "proba": row,
-            }
-            for (pk, _), row in zip(batch, proba.astype(float), strict=True)
+            {"id": pk, "predicted": predicted, "confidence": confidence, "proba": row}
+            for (pk, _), row, (predicted, confidence) in zip(batch, proba.astype(float), said, strict=True)
         )
         with transaction.atomic():
             record_predictions(run, rows)
         done += len(batch)
         PoolPrediction.objects.filter(pk=pool.pk).update(texts=done)
         on_progress("predict", done, max(total, done), _seconds_left(started, done, total))
+
+
+def _said(classifier: Classifier, row: Any) -> tuple[str | list[str], float]:
+    """The label with its probability; of several, a list with the least sure of them (or how sure it is of none)."""
+    if not classifier.multi_label:
+        best = int(row.argmax())
+        return classifier.labels[best], float(row[best])
+    places = classifier.decide(row[None])[0]
+    confidence = min((float(row[place]) for place in places), default=1 - float(row.max()))
+    return [classifier.labels[place] for place in places], confidence
 
 
 def _unanswered(run: TrainingRun) -> Any:
@@ -292,15 +314,16 @@ def _stored(folder: Path) -> Path:
 
 def _answers(classifier: Classifier, records: list[Record]) -> list[Answer | None]:
     texts = [record.text for record in records if record.text is not None]
-    proba = iter(classifier.predict_proba(texts).astype(float)) if texts else iter(())
+    proba = iter(classifier.predict_proba(texts)) if texts else iter(())
     answers: list[Answer | None] = []
     for record in records:
         if record.text is None:
             answers.append(None)
             continue
         row = next(proba)
-        best = int(row.argmax())
-        answers.append(Answer(classifier.labels[best], float(row[best]), tuple(map(float, row))))
+        predicted, confidence = _said(classifier, row)
+        label = predicted if isinstance(predicted, str) else ",".join(predicted)
+        answers.append(Answer(label, confidence, tuple(map(float, row))))
     return answers
 
 

@@ -15,7 +15,8 @@ from django.db.models import Count
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from labeling.models import Example, Label, Project
+from labeling.models import Example, ExampleLabel, Label, Project
+from labeling.models.projects import Task
 from labeling.models.texts import Split
 from training.fewshot import template as templates
 from training.fewshot import verbalizer
@@ -71,19 +72,25 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Labelled texts by split (pool texts that are labelled count as train) and label."""
+    """Labelled texts by split (pool texts that are labelled count as train) and label; `texts` by split alone.
+
+    Where a text may have several labels it counts for each of them."""
 
     train: dict[int, int]
     dev: dict[int, int]
     test: dict[int, int]
+    texts: dict[str, int]
     unlabelled: int
     archived: int
+    several: bool = False
 
     @classmethod
     def of(cls, project: Project, labels: list[Label]) -> _Counts:
         known = {label.pk for label in labels}
         by_split: dict[str, dict[int, int]] = {Split.TRAIN: {}, Split.DEV: {}, Split.TEST: {}}
         unlabelled = archived = 0
+        if project.task == Task.MULTI_LABEL:
+            return cls._of_several(project, known, by_split)
         rows = Example.objects.filter(project=project).order_by().values("split", "label_id")
         for row in rows.annotate(n=Count("pk")):
             split = Split.TRAIN if row["split"] == Split.POOL else row["split"]
@@ -94,7 +101,21 @@ class _Counts:
                 archived += n
             else:
                 by_split[split][label_id] = by_split[split].get(label_id, 0) + n
-        return cls(by_split[Split.TRAIN], by_split[Split.DEV], by_split[Split.TEST], unlabelled, archived)
+        texts = {split: sum(counts.values()) for split, counts in by_split.items()}
+        return cls(*by_split.values(), texts, unlabelled, archived)
+
+    @classmethod
+    def _of_several(cls, project: Project, known: set[int], by_split: dict[str, dict[int, int]]) -> _Counts:
+        texts = dict.fromkeys(by_split, 0)
+        labelled = Example.objects.filter(project=project).labelled().order_by()
+        for split, n in labelled.values_list("split").annotate(Count("pk")):
+            texts[Split.TRAIN if split == Split.POOL else split] += n
+        rows = ExampleLabel.objects.filter(example__project=project, label__in=known).order_by()
+        for split, label_id, n in rows.values_list("example__split", "label").annotate(Count("pk")):
+            of_split = by_split[Split.TRAIN if split == Split.POOL else split]
+            of_split[label_id] = of_split.get(label_id, 0) + n
+        unlabelled = Example.objects.filter(project=project).unlabelled().count()
+        return cls(*by_split.values(), texts, unlabelled, archived=0, several=True)
 
 
 def check_readiness(*, project: Project, config: FewShotConfig | None = None) -> Readiness:
@@ -114,9 +135,9 @@ def check_readiness(*, project: Project, config: FewShotConfig | None = None) ->
     return Readiness(
         findings=tuple(findings),
         counts={
-            "train": sum(counts.train.values()),
-            "dev": sum(counts.dev.values()),
-            "test": sum(counts.test.values()),
+            "train": counts.texts[Split.TRAIN],
+            "dev": counts.texts[Split.DEV],
+            "test": counts.texts[Split.TEST],
             "unlabelled": counts.unlabelled,
         },
         n_labels=len(labels),
@@ -138,8 +159,7 @@ def _about_labels(labels: list[Label]) -> Iterator[Finding]:
 
 
 def _about_training_texts(labels: list[Label], counts: _Counts) -> Iterator[Finding]:
-    total = sum(counts.train.values())
-    if not total and not counts.unlabelled and not sum(counts.dev.values()):
+    if not any(counts.texts.values()) and not counts.unlabelled:
         yield Finding(
             "no_texts",
             _("项目里还没有文本。"),
@@ -198,15 +218,18 @@ def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
     thin = [label.name for label in labels if counts.dev.get(label.pk, 0) < DEV_PER_LABEL]
     absent = [label.name for label in labels if not counts.dev.get(label.pk)]
     if absent:
+        if counts.several and counts.texts[Split.DEV]:
+            message = _("验证集里没有这些标签的文本：%(names)s。它们的成绩和门槛只能凭训练文本。")
+        else:
+            message = _("验证集里没有这些标签的文本：%(names)s。验证成绩改由训练和验证文本上的交叉验证得出。")
         yield Finding(
             "class_missing_from_dev",
-            _("验证集里没有这些标签的文本：%(names)s。验证成绩改由训练和验证文本上的交叉验证得出。")
-            % {"names": _names(absent)},
+            message % {"names": _names(absent)},
             count=len(absent),
             fix="texts",
             fix_title=_("看验证集"),
         )
-    elif thin:
+    elif thin and not counts.several:
         yield Finding(
             "dev_thin",
             _("验证集里每个标签不足 %(few)d 条（%(names)s）。验证成绩改由训练和验证文本上的交叉验证得出。")
@@ -215,7 +238,7 @@ def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
             fix="texts",
             fix_title=_("看验证集"),
         )
-    n_test = sum(counts.test.values())
+    n_test = counts.texts[Split.TEST]
     if not n_test:
         yield Finding(
             "no_test",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from labeling.models import Example, Label, Prediction
 from training.models import Evaluation, TrainingRun
 from training.services.curves import metric_series, small_curve
@@ -50,6 +52,19 @@ def read_predictions(run: TrainingRun, split: str) -> Iterator[dict[str, Any]]:
                 raise ResultUnreadable(f"{path.name}, line {number}: {error}") from error
 
 
+def judged_rows(run: TrainingRun, split: str) -> Iterator[dict[str, Any]]:
+    """The rows of `read_predictions` with each set of labels as one word: as they are compared and shown."""
+    for row in read_predictions(run, split):
+        yield {**row, "label": in_words(row["label"]), "predicted": in_words(row["predicted"])}
+
+
+def in_words(labels: Any) -> Any:
+    """Several labels joined; what is one label, or None, stays."""
+    if not isinstance(labels, list):
+        return labels
+    return _("、").join(labels) if labels else _("都不合适")
+
+
 def record_predictions(run: TrainingRun, rows: Iterator[dict[str, Any]]) -> int:
     """Prediction rows for `rows`; texts and labels deleted meanwhile are left out. Returns how many."""
     by_name = {label["name"]: label["id"] for label in run.labels}
@@ -59,27 +74,39 @@ def record_predictions(run: TrainingRun, rows: Iterator[dict[str, Any]]) -> int:
         ids = Example.objects.filter(project_id=run.project_id, pk__in=[row["id"] for row in chunk])
         present = set(ids.values_list("pk", flat=True))
         found = [
-            _prediction(run, row, by_name[row["predicted"]])
+            found_row
             for row in chunk
-            if row["id"] in present and by_name.get(row["predicted"]) in alive
+            if row["id"] in present and (found_row := _prediction(run, row, by_name, alive))
         ]
         Prediction.objects.bulk_create(
             found,
             update_conflicts=True,
             unique_fields=["model_id", "example"],
-            update_fields=["label", "confidence", "margin", "probabilities"],
+            update_fields=["label", "label_ids", "confidence", "margin", "probabilities"],
         )
         written += len(found)
     return written
 
 
-def _prediction(run: TrainingRun, row: dict[str, Any], label_id: int) -> Prediction:
+def _prediction(
+    run: TrainingRun, row: dict[str, Any], by_name: dict[str, int], alive: set[int]
+) -> Prediction | None:
+    """The row's answer; None where its label is gone. Several labels: the likeliest of all stands for them."""
+    given = row["predicted"]
+    label_ids: list[int] = []
+    if isinstance(given, list):
+        label_ids = [by_name[name] for name in given if by_name.get(name) in alive]
+        given = run.labels[max(range(len(row["proba"])), key=lambda place: row["proba"][place])]["name"]
+    label_id = by_name.get(given)
+    if label_id not in alive:
+        return None
     first, second = [*sorted(row["proba"], reverse=True), 0.0, 0.0][:2]
     return Prediction(
         project_id=run.project_id,
         example_id=row["id"],
         model_id=run.pk,
         label_id=label_id,
+        label_ids=label_ids,
         confidence=float(row["confidence"]),
         margin=float(first - second),
         probabilities=[round(float(value), 6) for value in row["proba"]],

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from labeling.models import Example, Project
 from labeling.models.annotations import Action, Source
+from labeling.models.projects import Task
+from labeling.models.texts import Status
 from labeling.services import annotate
 from training.models import TrainingRun
-from training.services.results import read_predictions
+from training.services.results import in_words, judged_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,16 @@ class JudgedText:
     @property
     def relabelled(self) -> bool:
         """Whether its label has been changed since the run."""
-        label = self.example.label if self.example else None
-        return self.example is not None and (label.name if label else None) != self.true
+        return self.example is not None and self.now != self.true
+
+    @property
+    def now(self) -> str | None:
+        """Its label now, several as one word; None while it has none."""
+        if self.example is None or self.example.status != Status.LABELLED:
+            return None
+        if self.example.project.task == Task.MULTI_LABEL:
+            return in_words([row.label.name for row in self.example.label_rows.all()])
+        return self.example.label.name if self.example.label else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,7 @@ def judged_texts(
     cell = bool(true and predicted)
     found = [
         JudgedText(row["id"], row["label"], row["predicted"], float(row["confidence"]))
-        for row in read_predictions(run, split)
+        for row in judged_rows(run, split)
         if (row["label"] == true and row["predicted"] == predicted)
         or (not cell and row["label"] is not None and row["label"] != row["predicted"])
     ]
@@ -68,7 +78,7 @@ def judged_texts(
 
 def judged_text(run: TrainingRun, *, split: str, example_id: int) -> JudgedText | None:
     """How the run judged one text of `split`, with the text as it is now."""
-    for row in read_predictions(run, split):
+    for row in judged_rows(run, split):
         if row["id"] == example_id:
             judged = JudgedText(row["id"], row["label"], row["predicted"], float(row["confidence"]))
             return next(_with_examples(run.project, [judged]))
@@ -80,7 +90,7 @@ def relabel(
     project: Project,
     user: Any,
     example_id: int,
-    label_id: int,
+    label_ids: Sequence[int],
     client_id: uuid.UUID,
     suggested: annotate.Suggested | None = None,
 ) -> annotate.Decision:
@@ -91,8 +101,8 @@ def relabel(
         project=project,
         user=user,
         example_id=example_id,
-        action=Action.LABEL,
-        label_id=label_id,
+        action=Action.LABEL if label_ids else Action.NONE,
+        label_ids=label_ids,
         client_id=client_id,
         source=Source.REVIEW,
         suggested=suggested,
@@ -101,7 +111,12 @@ def relabel(
 
 def _with_examples(project: Project, judged: list[JudgedText]) -> Iterator[JudgedText]:
     ids = [text.example_id for text in judged]
-    examples = Example.objects.filter(project=project, pk__in=ids).select_related("label").in_bulk()
+    examples = (
+        Example.objects.filter(project=project, pk__in=ids)
+        .select_related("label", "project")
+        .prefetch_related("label_rows__label")
+        .in_bulk()
+    )
     for text in judged:
         yield JudgedText(
             text.example_id, text.true, text.predicted, text.confidence, examples.get(text.example_id)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from labeling.models import Project, PromptTemplate
+from labeling.models.projects import Task
 from training.fewshot.config import RANGES, FewShotConfig
 from training.fewshot.errors import ConfigError
 from training.services import backbones, devices
@@ -210,6 +211,8 @@ class RunForm(forms.Form):
             "template": template.text if template else "",
             "device": cleaned.get("device") or "auto",
         }
+        if self.project.task == Task.MULTI_LABEL:
+            values["task"] = "multi_label"
         own = values["template"]
         values["extra_templates"] = [one for one in cleaned.get("extra_templates") or () if one != own]
         for name in (*SELECTS, *NUMBERS):

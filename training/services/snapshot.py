@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from labeling.models import Example, Label, Project
+from labeling.models.projects import Task
 from labeling.models.texts import Split
 
 SPLITS = ("train", "dev", "test", "pool")
@@ -71,7 +72,8 @@ def _write(snapshot: Snapshot, project: Project, names: dict[int, str], with_poo
             digest.update(f"{split} {line}".encode("utf-8", "surrogatepass"))
             counts[split] += 1
             if split == Split.TRAIN and label is not None:
-                per_label[label] += 1
+                for name in [label] if isinstance(label, str) else label:
+                    per_label[name] += 1
     finally:
         for file in files.values():
             file.close()
@@ -84,14 +86,21 @@ def _write(snapshot: Snapshot, project: Project, names: dict[int, str], with_poo
 
 def _rows(
     project: Project, names: dict[int, str], with_pool: bool
-) -> Iterator[tuple[str, int, str, str | None]]:
-    """(split, id, text, label name) in the order of ids, the pool last."""
+) -> Iterator[tuple[str, int, str, str | list[str] | None]]:
+    """(split, id, text, label name; a list of names where there may be several) by ids, the pool last."""
     labelled = set()
     examples = Example.objects.filter(project=project)
-    rows = examples.labelled().filter(label_id__in=names).order_by("id")
-    for pk, split, text, label_id in rows.values_list("id", "split", "text", "label_id").iterator(2_000):
-        labelled.add(pk)
-        yield Split.TRAIN if split == Split.POOL else split, pk, text, names[label_id]
+    several = project.task == Task.MULTI_LABEL
+    rows = examples.labelled().order_by("id")
+    rows = rows.prefetch_related("label_rows") if several else rows.filter(label_id__in=names)
+    for example in rows.iterator(2_000):
+        labelled.add(example.pk)
+        split = Split.TRAIN if example.split == Split.POOL else example.split
+        if several:
+            given = {row.label_id for row in example.label_rows.all()}
+            yield split, example.pk, example.text, [name for pk, name in names.items() if pk in given]
+        else:
+            yield split, example.pk, example.text, names[example.label_id]
     if not with_pool:
         return
     pool = examples.pool().order_by("order", "id").values_list("id", "text")[:POOL_LIMIT]

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from labeling.jobs import TooManyJobs
 from labeling.models import Example, Label, Prediction, Project
 from labeling.models.jobs import JobStatus
+from labeling.models.projects import Task
 from labeling.permissions import project_for
 from labeling.services.annotate import Suggested
 from training.models import FilePrediction, TrainingRun
@@ -199,7 +200,9 @@ def pool_decide(request: HttpRequest, project_id: int) -> HttpResponse:
     )
     suggested = None
     if prediction is not None:
-        suggested = Suggested((prediction.label_id,), prediction.confidence, f"run:{run.pk}")
+        several = project.task == Task.MULTI_LABEL
+        given = tuple(prediction.label_ids) if several else (prediction.label_id,)
+        suggested = Suggested(given, prediction.confidence, f"run:{run.pk}")
     decision, problem = relabel_from(request, project, suggested=suggested)
     if not request.htmx:  # type: ignore[attr-defined]
         return back_with(request, problem, f"{reverse('pool_browse', args=[project.pk])}?run={run.number}")
@@ -278,8 +281,15 @@ def _shown(project: Project, answers: list[service.TextAnswer]) -> list[dict[str
     shown = []
     for answer in answers:
         shares = [
-            {"name": label["name"], "color": colors.get(label["id"], "#888888"), "share": share}
+            {
+                "name": label["name"],
+                "color": colors.get(label["id"], "#888888"),
+                "share": share,
+                "given": label["name"] in answer.given,
+            }
             for label, share in answer.ranked
         ]
-        shown.append({"text": answer.text, "first": shares[:SHARES_SHOWN], "rest": shares[SHARES_SHOWN:]})
+        shares.sort(key=lambda share: not share["given"])
+        n = max(SHARES_SHOWN, len(answer.given))
+        shown.append({"text": answer.text, "first": shares[:n], "rest": shares[n:], "none": not answer.given})
     return shown

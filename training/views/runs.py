@@ -30,7 +30,7 @@ from labeling.services import annotate
 from training.models import Evaluation, TrainingRun
 from training.services import comparison, review
 from training.services.curves import metric_series
-from training.services.results import SPLITS, read_predictions
+from training.services.results import SPLITS, judged_rows
 from training.views.train import find_run
 
 HEAT_LEVELS = 8
@@ -158,7 +158,7 @@ def relabel_from(
                 project=project,
                 user=request.user,
                 example_id=posted_int(request, "example"),
-                label_id=posted_int(request, "label"),
+                label_ids=posted_ids(request, "label"),
                 client_id=client_id,
                 suggested=suggested,
             ),
@@ -177,6 +177,14 @@ def back_with(request: HttpRequest, problem: str, address: str) -> HttpResponse:
     else:
         messages.success(request, _("已保存。"))
     return HttpResponseRedirect(address, status=303)
+
+
+def posted_ids(request: HttpRequest, name: str) -> list[int]:
+    """The posted ids; empty where none of the labels was meant ("none")."""
+    values = request.POST.getlist(name)
+    if values == ["none"]:
+        return []
+    return [int(value) if value.isdecimal() and len(value) < 19 else 0 for value in values] or [0]
 
 
 def posted_int(request: HttpRequest, name: str) -> int:
@@ -264,7 +272,7 @@ def _csv_lines(found: TrainingRun, split: str) -> Iterator[str]:
     header = ["id", "text", "label", "predicted", "confidence", *(f"p({name})" for name in names)]
     yield "\ufeff" + writer.writerow([escape_formula(name) for name in header])
     batch: list[dict[str, Any]] = []
-    for row in read_predictions(found, split):
+    for row in judged_rows(found, split):
         batch.append(row)
         if len(batch) == 500:
             yield from _csv_batch(writer, found, batch)

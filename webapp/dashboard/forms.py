@@ -9,6 +9,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from labeling.models import Project
+from labeling.models.projects import Task
 
 
 class ProjectForm(forms.ModelForm):
@@ -43,6 +44,14 @@ class SplitsForm(forms.Form):
         if values.get("dev_percent", 0) + values.get("test_percent", 0) > 80:
             raise forms.ValidationError(gettext("两者加起来不能超过 80%，否则剩下的太少，没法训练。"))
         return values
+
+
+class TaskForm(forms.Form):
+    """How many labels a text may have."""
+
+    task = forms.ChoiceField(
+        label=_("一条文本可以有几个标签"), choices=Task.choices, widget=forms.RadioSelect
+    )
 
 
 class OverlapForm(forms.Form):

@@ -9,5 +9,6 @@ urlpatterns = [
     path("p/<int:project_id>/", views.project_home, name="project_home"),
     path("p/<int:project_id>/settings/", views.project_settings, name="project_settings"),
     path("p/<int:project_id>/settings/splits/", views.project_splits, name="project_splits"),
+    path("p/<int:project_id>/settings/task/", views.project_task, name="project_task"),
     path("p/<int:project_id>/settings/overlap/", views.project_overlap, name="project_overlap"),
 ]

@@ -11,10 +11,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from labeling.models import Job, Project
 from labeling.models.jobs import JobKind
 from labeling.permissions import project_for
-from labeling.services import guidelines, overlap, splits
+from labeling.services import guidelines, overlap, splits, tasks
 from webapp import disk
 from webapp.dashboard import overview
-from webapp.dashboard.forms import OverlapForm, ProjectForm, SplitsForm
+from webapp.dashboard.forms import OverlapForm, ProjectForm, SplitsForm, TaskForm
 
 
 @require_GET
@@ -97,6 +97,24 @@ def project_overlap(request: HttpRequest, project_id: int) -> HttpResponse:
     return redirect("project_settings", project.pk)
 
 
+@require_POST
+def project_task(request: HttpRequest, project_id: int) -> HttpResponse:
+    """One label a text, or several; where the decisions so far stand in the way, the page says how many."""
+    project = project_for(request, project_id, "manage")
+    form = TaskForm(request.POST)
+    if form.is_valid():
+        try:
+            moved = tasks.change_task(project=project, task=form.cleaned_data["task"])
+        except tasks.TaskRefused as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(
+                request, _("已改。%(n)d 个标签照原样保留。") % {"n": moved} if moved else _("已保存。")
+            )
+            return redirect("project_settings", project.pk)
+    return _settings_page(request, project, task_form=form)
+
+
 def _settings_page(
     request: HttpRequest,
     project: Project,
@@ -104,8 +122,9 @@ def _settings_page(
     form: ProjectForm | None = None,
     splits_form: SplitsForm | None = None,
     overlap_form: OverlapForm | None = None,
+    task_form: TaskForm | None = None,
 ) -> HttpResponse:
-    failed = any(one is not None and one.errors for one in (form, splits_form, overlap_form))
+    failed = any(one is not None and one.errors for one in (form, splits_form, overlap_form, task_form))
     proportions = {"dev_percent": project.dev_percent, "test_percent": project.test_percent}
     context = {
         "project": project,
@@ -113,6 +132,7 @@ def _settings_page(
         "form": form or ProjectForm(instance=project),
         "splits_form": splits_form or SplitsForm(initial=proportions),
         "overlap_form": overlap_form or OverlapForm(initial={"overlap": project.overlap}),
+        "task_form": task_form or TaskForm(initial={"task": project.task}),
         "splits_locked": Job.objects.filter(project=project, kind=JobKind.TRAIN).exists(),
         "guideline_version": guidelines.newest_version(project),
         "size_bytes": disk.project_bytes(project),

@@ -26,6 +26,7 @@ STAGES: dict[str, Any] = {
     "pack": _("打包"),
     "predict": pgettext_lazy("stage", "预测"),
     "download": _("下载底座模型"),
+    "rules": _("应用规则"),
     "finish": _("收尾"),
     "embed": _("计算语义向量"),
     "compare": _("找几乎相同的文本"),
@@ -48,6 +49,7 @@ ERRORS: dict[str, tuple[Any, Any]] = {
     ),
     "disk_full": (_("磁盘已满。"), _("请在“磁盘用量”页释放空间，再重新开始。")),
     "unexpected": (_("出现了意料之外的错误。"), _("请再试一次；若仍然如此，请把下面的技术细节告诉管理员。")),
+    "bad_rule": (_("有一条规则用不了，没有应用。"), _("是哪一处见下面的技术细节；删掉它，换个写法。")),
     # Of the engine: training/fewshot/errors.py.
     "engine_error": (_("训练程序出了意料之外的错误。"), _REPORT),
     "bad_config": (

@@ -33,6 +33,7 @@ HOURLY_LIMITS = {
     "predict_pool": 60,
     "compare": 60,
     "zero_shot": 60,
+    "apply_rules": 60,
     "quality": 60,
     "embed": 60,
 }

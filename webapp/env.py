@@ -186,6 +186,8 @@ def database(folder: Path) -> dict[str, object]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(folder / "wanxing.sqlite3"),
+        # Opening the file and setting it up anew for each request costs more than most requests.
+        "CONN_MAX_AGE": None,
         "OPTIONS": {
             "timeout": 30,
             "transaction_mode": "IMMEDIATE",

@@ -12,7 +12,7 @@ from django.db import transaction
 from labeling.files import FileRefused
 from labeling.models import Job
 from labeling.models.jobs import JobKind
-from labeling.services import imports
+from labeling.services import imports, rules
 from training.fewshot.errors import EngineError
 from training.services import bundles, predict, prelabelling, prompt_comparison, results
 from workers import embedding
@@ -117,6 +117,16 @@ def run_embedding(running: RunningJob) -> None:
     if not whole:
         # It gave way to others: what is left goes to the end of the queue.
         embedding.request_after(running.job.project)
+    else:
+        prelabelling.refresh_if_stale(running.job.project_id)
+
+
+def run_rules(running: RunningJob) -> None:
+    try:
+        rules.run_change(running.job, on_progress=partial(_report, running), should_stop=running.should_stop)
+    except rules.RuleRefused as error:
+        raise JobFailed(code="bad_rule", message=str(error)) from error
+    _finish(running)
 
 
 HANDLERS: dict[str, Callable[[RunningJob], None]] = {
@@ -128,6 +138,7 @@ HANDLERS: dict[str, Callable[[RunningJob], None]] = {
     JobKind.COMPARE: run_comparison,
     JobKind.ZERO_SHOT: run_prelabelling,
     JobKind.EMBED: run_embedding,
+    JobKind.APPLY_RULES: run_rules,
 }
 
 

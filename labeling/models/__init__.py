@@ -1,7 +1,7 @@
 """Projects, labels and label words, prompts, texts, annotations, jobs and what they leave behind."""
 
 from labeling.models.annotations import Annotation, Comment
-from labeling.models.finding import Rule, SavedView, WeakLabel
+from labeling.models.finding import BulkAction, Rule, SavedView, WeakLabel
 from labeling.models.imports import ImportBatch
 from labeling.models.jobs import Job, JobEvent
 from labeling.models.labels import Label, LabelWord, PromptTemplate
@@ -13,6 +13,7 @@ from labeling.models.texts import Example, ExampleLabel
 
 __all__ = [
     "Annotation",
+    "BulkAction",
     "Comment",
     "Example",
     "ExampleLabel",

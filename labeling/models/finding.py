@@ -34,6 +34,38 @@ class SavedView(models.Model):
         return self.name
 
 
+class BulkAction(models.Model):
+    """A label given to many texts in one go. Its decisions are annotations with the same `bulk_id`."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="bulk_actions")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    bulk_id = models.UUIDField(help_text="made by the page: sent twice, it changes nothing")
+    label = models.ForeignKey(Label, on_delete=models.SET_NULL, null=True, related_name="+")
+    done = models.PositiveIntegerField(default=0, help_text="texts that were given the label")
+    same = models.PositiveIntegerField(default=0, help_text="had it already")
+    changed = models.PositiveIntegerField(
+        default=0, help_text="left alone: decided otherwise since they were shown"
+    )
+    held_back = models.PositiveIntegerField(
+        default=0, help_text="left alone: dev and test, chosen by a model"
+    )
+    gone = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    undone_at = models.DateTimeField(null=True, blank=True)
+    kept = models.PositiveIntegerField(
+        default=0, help_text="decided again after it, and so kept when it was undone"
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "bulk_id"], name="bulk_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.done} → {self.label_id}"
+
+
 class RuleKind(models.TextChoices):
     CONTAINS = "contains", _("含有")
     REGEX = "regex", _("正则表达式")
@@ -52,6 +84,7 @@ class Rule(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="rules")
+    wanted = models.BooleanField(default=False, help_text="its weak labels are to be there")
     applied_at = models.DateTimeField(null=True, blank=True)
     matched = models.PositiveIntegerField(default=0, help_text="texts with a weak label by this rule")
 

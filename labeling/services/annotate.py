@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils.translation import gettext as _
 
 from labeling.models import Annotation, Example, Label, Project
@@ -21,7 +21,7 @@ from labeling.models.annotations import Action, Source
 from labeling.models.projects import Task
 from labeling.models.texts import Split
 from labeling.permissions import ABILITIES
-from labeling.services import consensus
+from labeling.services import consensus, turns
 from labeling.services.fold import BY_HAND, DECIDING
 from labeling.services.labels import hold_labels
 from labeling.services.states import derive, keep
@@ -113,12 +113,9 @@ def decide(
     ):
         raise AnnotateError(_("不认识的操作。"))
     try:
-        with transaction.atomic():
-            earlier = _earlier(project, client_id)
-            if earlier:
-                return earlier
+        with turns.write():
             example = _held(project, example_id)
-            # A resend may have waited for the row while the first one was stored.
+            # Asked once the row is held: a resend may have waited for it while the first one was stored.
             earlier = _earlier(project, client_id)
             if earlier:
                 return earlier
@@ -166,7 +163,7 @@ def undo(
     page they were made on. When somebody has decided about the text since, their decision stays and the answer says
     `overruled`. Raises NothingToUndo."""
     try:
-        with transaction.atomic():
+        with turns.write():
             earlier = _earlier(project, client_id)
             if earlier:
                 return earlier

@@ -13,6 +13,8 @@ from labeling.files.writing import WRITERS, XLSX_MAX_ROWS, Exported, Labels, wri
 from labeling.models import Example, Project
 from labeling.models.projects import Task
 from labeling.models.texts import Split, Status
+from labeling.services import search
+from labeling.services.filters import Filters
 from labeling.services.states import label_ids_of
 
 FORMATS = (*WRITERS, "recipe")
@@ -25,8 +27,8 @@ MEDIA_TYPES = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "recipe": "application/zip",
 }
-FILTERS = frozenset({"status", "split", "label"})
 PAGE_ROWS = 2_000
+_COLUMNS = ("text", "label_id", "status", "split", "project_id")
 
 
 class ExportRefused(Exception):
@@ -38,67 +40,58 @@ def export_filename(project: Project, *, format: str) -> str:
     return f"wanxing-{project.pk}.{'zip' if format == 'recipe' else format}"
 
 
-def iter_export(project: Project, *, format: str, filters: dict[str, Any] | None = None) -> Iterator[bytes]:
+def iter_export(project: Project, *, format: str, filters: Filters | None = None) -> Iterator[bytes]:
     """The bytes of the file, piece by piece, read in pages: no long transaction, no list of all texts.
 
-    `filters`: status (open, labelled, skipped), split, label (an id). The recipe's zip takes no filter: a text
-    without label that is kept for dev is left out of it, since the recipe wants a label there and in data.txt it
-    would reach training. In txt and tsv, tabs and line breaks in a text become blanks, which its hash does not
-    see. Raises ExportRefused at once."""
-    filters = {name: value for name, value in (filters or {}).items() if value not in ("", None)}
+    `filters`: what the list shows, in the order of import. The recipe's zip takes no filter: a text without label
+    that is kept for dev is left out of it, since the recipe wants a label there and in data.txt it would reach
+    training. In txt and tsv, tabs and line breaks in a text become blanks, which its hash does not see.
+    Raises ExportRefused at once."""
     if format not in FORMATS:
         raise ExportRefused(_("不认识的格式：%(format)s") % {"format": format})
-    if unknown := sorted(set(filters) - FILTERS):
-        raise ExportRefused(_("不认识的筛选：%(name)s") % {"name": unknown[0]})
     if format == "recipe":
         return _recipe(project)
-    rows = _filtered(project, filters)
-    if format == "xlsx" and rows.count() >= XLSX_MAX_ROWS:
+    if format == "xlsx" and project.examples.count() >= XLSX_MAX_ROWS and not _fits(project, filters):
         raise ExportRefused(_("xlsx 最多放 1,048,575 行。请选 csv，或者先筛选。"))
-    return WRITERS[format](_rows(project, rows))
+    if filters is None or not filters.narrowing:
+        return WRITERS[format](_rows(project, project.examples.all()))
+    return WRITERS[format](_found(project, filters))
 
 
-def _filtered(project: Project, filters: dict[str, Any]) -> QuerySet[Example]:
-    rows = project.examples.all()
-    if "status" in filters:
-        rows = rows.filter(status=_one_of(filters["status"], Status.values))
-    if "split" in filters:
-        rows = rows.filter(split=_one_of(filters["split"], Split.values))
-    if "label" in filters:
-        if not str(filters["label"]).isdecimal():
-            raise ExportRefused(_("不认识的筛选：%(name)s") % {"name": "label"})
-        carrying = "label_rows__label" if project.task == Task.MULTI_LABEL else "label"
-        rows = rows.filter(**{carrying: int(filters["label"])})
-    return rows
+def _fits(project: Project, filters: Filters | None) -> bool:
+    if filters is None or not filters.narrowing:
+        return False
+    return sum(len(ids) for ids in search.iter_ids(project, filters)) < XLSX_MAX_ROWS
 
 
-def _one_of(value: Any, values: list[str]) -> str:
-    if value not in values:
-        raise ExportRefused(_("不认识的筛选：%(name)s") % {"name": value})
-    return value
+def _found(project: Project, filters: Filters) -> Iterator[Exported]:
+    for ids in search.iter_ids(project, filters, step=PAGE_ROWS):
+        found = Example.objects.only(*_COLUMNS).in_bulk(list(ids))
+        yield from _exported(project, [found[pk] for pk in ids if pk in found])
 
 
 def _rows(project: Project, rows: QuerySet[Example]) -> Iterator[Exported]:
-    names = dict(project.labels.values_list("pk", "name"))
-    several = project.task == Task.MULTI_LABEL
     last = 0
     while True:
-        page = list(
-            rows.filter(pk__gt=last)
-            .order_by("pk")
-            .only("text", "label_id", "status", "split", "project_id")[:PAGE_ROWS]
-        )
+        page = list(rows.filter(pk__gt=last).order_by("pk").only(*_COLUMNS)[:PAGE_ROWS])
         if not page:
             return
         last = page[-1].pk
-        held = label_ids_of(project=project, examples=page)
-        for example in page:
-            label: Labels = None
-            if several and example.status == Status.LABELLED:
-                label = tuple(names[pk] for pk in held[example.pk])
-            elif not several and example.label_id is not None:
-                label = names.get(example.label_id)
-            yield example.text, label, example.split
+        yield from _exported(project, page)
+
+
+def _exported(project: Project, examples: list[Example]) -> Iterator[Exported]:
+    """The rows of these texts, with all labels where a project allows several."""
+    names = dict(project.labels.values_list("pk", "name"))
+    several = project.task == Task.MULTI_LABEL
+    held = label_ids_of(project=project, examples=examples)
+    for example in examples:
+        label: Labels = None
+        if several and example.status == Status.LABELLED:
+            label = tuple(names[pk] for pk in held[example.pk])
+        elif not several and example.label_id is not None:
+            label = names.get(example.label_id)
+        yield example.text, label, example.split
 
 
 def _recipe(project: Project) -> Iterator[bytes]:

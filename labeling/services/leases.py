@@ -17,12 +17,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from labeling.models import Example, Lease, Project
 from labeling.models.texts import Status
+from labeling.services import turns
 
 LEASE_SECONDS = 300
 RENEW_SECONDS = 60
@@ -82,7 +83,7 @@ def acquire(*, project: Project, user: Any, example_ids: Sequence[int], n: int, 
     missing = [pk for pk in wanted if pk not in places.mine]
     # A transaction each: whoever waits for a row here holds none that was taken in an earlier pass.
     for attempt in range(project.overlap):
-        with transaction.atomic():
+        with turns.write():
             if attempt == 0:
                 _renew(user, [pk for pk in wanted if pk in places.mine], page, now)
             if missing:
@@ -144,8 +145,10 @@ def settle(
     have the text before them, so they hold it once more where there is a place."""
     if example.status not in SERVED_STATUSES:
         again = False
-        rows = _held().filter(example=example)
-        (rows.exclude(user=user) if overlap > 1 else rows).delete()
+        if overlap == 1:
+            Lease.objects.filter(example=example).delete()
+            return
+        _held().filter(example=example).exclude(user=user).delete()
     if overlap == 1 and (decided or passed):
         Lease.objects.filter(example=example, user=user).delete()
         return

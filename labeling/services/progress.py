@@ -12,6 +12,9 @@ from labeling.models.projects import Task
 from labeling.models.texts import Status
 from labeling.services.fold import DECIDING
 from labeling.services.queue import skipped_by
+from labeling.services.remembered import remembered
+
+LARGE = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +39,11 @@ class Progress:
 
 
 def progress(*, project: Project, user: Any) -> Progress:
-    """Counts of the project's texts, and of what `user` did."""
-    by_status = dict(project.examples.order_by().values_list("status").annotate(Count("id")))
-    rows: QuerySet[Any] = project.examples.filter(label__isnull=False)
-    if project.task == Task.MULTI_LABEL:
-        rows = ExampleLabel.objects.filter(example__project=project)
+    """Counts of the project's texts, and of what `user` did.
+
+    Those of a large project (counting a million texts takes a tenth of a second, and every page of every annotator
+    asks) are a few seconds old."""
+    by_status, per_label = remembered(f"progress:{project.pk}", lambda: _counts(project), seconds=_keep_for)
     mine = project.annotations.filter(user=user, action__in=DECIDING, undone_by__isnull=True)
     return Progress(
         total=sum(by_status.values()),
@@ -49,5 +52,21 @@ def progress(*, project: Project, user: Any) -> Progress:
         disputed=by_status.get(Status.DISPUTED, 0),
         mine=mine.aggregate(n=Count("example", distinct=True))["n"],
         my_skipped=skipped_by(project, user).count() if by_status.get(Status.SKIPPED) else 0,
-        per_label=dict(rows.order_by().values_list("label").annotate(Count("id"))),
+        per_label=per_label,
     )
+
+
+def _counts(project: Project) -> tuple[dict[str, int], dict[int, int]]:
+    """Texts by status, and labelled texts by label id."""
+    by_status = dict(project.examples.order_by().values_list("status").annotate(Count("id")))
+    rows: QuerySet[Any] = project.examples.filter(label__isnull=False)
+    if project.task == Task.MULTI_LABEL:
+        rows = ExampleLabel.objects.filter(example__project=project)
+    return by_status, dict(rows.order_by().values_list("label").annotate(Count("id")))
+
+
+def _keep_for(counts: tuple[dict[str, int], dict[int, int]], took_seconds: float) -> float:
+    """So that counting takes at most a twentieth of one core's time; small projects are counted each time."""
+    if sum(counts[0].values()) < LARGE:
+        return 0
+    return min(max(20 * took_seconds, 1.0), 30.0)

@@ -55,9 +55,12 @@ class Scores:
     def worth_hearing(self) -> bool:
         """Whether the held-out accuracy is clearly above always naming the largest label, and above chance.
 
-        "Clearly": the lower end of Wilson's 95 % interval, on ten texts at least."""
-        if self.held_out is None or self.n_held_out < MIN_HELD_OUT or not self.label_ids:
+        "Clearly": the lower end of Wilson's 95 % interval, on ten texts at least. Until there are so many, scores that
+        a person asked for (`about["asked_for"]`) are heard: there is nothing else to begin with."""
+        if not self.label_ids:
             return False
+        if self.held_out is None or self.n_held_out < MIN_HELD_OUT:
+            return bool(self.about.get("asked_for"))
         low = _wilson_low(self.held_out, self.n_held_out)
         return low > max(self.baseline, 1 / len(self.label_ids))
 

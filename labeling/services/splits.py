@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.utils.translation import gettext as _
 
-from labeling.models import Example, ImportBatch, Job, Project
+from labeling.models import Example, ImportBatch, Job, Project, WeakLabel
 from labeling.models.jobs import JobKind
 from labeling.models.texts import Split
 
@@ -111,6 +111,8 @@ def resplit(
         with transaction.atomic():
             for new, ids in moved.items():
                 Example.objects.filter(project=project, pk__in=ids).update(split=new)
+                if new in (Split.DEV, Split.TEST):  # what a rule says never stands at a text that measures
+                    WeakLabel.objects.filter(example_id__in=ids).delete()
     return Counter(dict(project.examples.values_list("split").annotate(n=Count("id")).order_by()))
 
 

@@ -1,6 +1,6 @@
 """Addresses of projects, texts, labels and labelling. Names are not namespaced: they are unique in the house."""
 
-from labeling.urls import jobs, labelling, labels, projects, quality, texts
+from labeling.urls import bulk, jobs, labelling, labels, projects, quality, texts
 
 urlpatterns = [
     *jobs.urlpatterns,
@@ -8,5 +8,6 @@ urlpatterns = [
     *texts.urlpatterns,
     *labels.urlpatterns,
     *labelling.urlpatterns,
+    *bulk.urlpatterns,
     *quality.urlpatterns,
 ]

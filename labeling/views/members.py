@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from labeling.models import Membership
 from labeling.models.projects import Role
 from labeling.permissions import ABILITIES, project_for
+from labeling.services import activity
 from labeling.services import members as service
 
 _LINK = "invitation_link"
@@ -31,7 +32,7 @@ def members(request: HttpRequest, project_id: int) -> HttpResponse:
     context = {
         "project": project,
         "section": "members",
-        "memberships": project.memberships.select_related("user").order_by("created_at"),
+        "members": activity.activity_of(project),
         "invitations": service.open_invitations(project),
         "link": link,
         "only_this_machine": host in _LOOPBACK,

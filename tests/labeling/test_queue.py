@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.core.cache import cache
+from redis.exceptions import ConnectionError as CacheGone
 
 from labeling.models.texts import Split
 from labeling.services import annotate, queue
+from labeling.services import progress as progress_service
 from labeling.services.progress import progress
 from tests import factories as make
 
@@ -103,3 +106,17 @@ def test_progress_counts(project):
     assert (counted.mine, counted.my_skipped) == (1, 1)
     assert counted.per_label == {label.pk: 2}
     assert counted.share == pytest.approx(0.4)
+
+
+def test_counts_of_a_large_project_are_kept_for_a_moment_and_made_without_the_cache(project, monkeypatch):
+    make.make_example(project)
+    monkeypatch.setattr(progress_service, "LARGE", 1)
+    assert progress(project=project, user=project.created_by).total == 1
+    make.make_example(project)
+    assert progress(project=project, user=project.created_by).total == 1
+
+    def gone(*args, **kwargs):
+        raise CacheGone("no such socket")
+
+    monkeypatch.setattr(cache._connections["default"], "get", gone, raising=False)
+    assert progress(project=project, user=project.created_by).total == 2

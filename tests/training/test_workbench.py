@@ -11,9 +11,11 @@ import pytest
 from labeling.models import Example, Job, Project
 from labeling.models.jobs import JobKind
 from labeling.models.texts import Split, SuggestionUse
+from labeling.services import embeddings
 from labeling.services import labels as label_service
 from labeling.services import scores as score_files
 from labeling.services import words as label_words
+from labeling.services.suggestions import suggestions_for
 from tests.factories import make_example, make_label, make_project
 from tests.unit import fewshot_tiny
 from training.fewshot.errors import EngineError
@@ -31,6 +33,7 @@ from training.services import (
 from training.services.live import Superseded
 from training.services.workbench import Draft, DraftRefused
 from training.services.workbench_texts import measured_texts, reference_texts, shown_texts
+from workers.embedding import encoder_of
 
 pytestmark = pytest.mark.django_db
 
@@ -319,7 +322,51 @@ def test_the_pool_is_scored_from_nothing(project: Project, reader: PromptReader)
     assert scores.proba.sum(axis=1) == pytest.approx(1, abs=0.01)
     assert scores.disagreement is not None
     assert scores.held_out is None
+    assert scores.worth_hearing  # somebody asked, and there is nothing else to begin with
+    found = suggestions_for(project, project.created_by, project.examples.all())
+    assert set(found) == allowed
     assert scores.label_ids == tuple(project.labels.values_list("pk", flat=True))
+
+
+def test_texts_with_a_vector_are_not_read_again(
+    project: Project, reader: PromptReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings.remove(project.pk)
+    embeddings.embed_texts(
+        project=project,
+        encoder=encoder_of(reader.reader),
+        on_progress=lambda *step: None,
+        should_stop=lambda: False,
+        give_way=lambda: False,
+    )
+    workbench_choice.choose(project=project, backbone="tiny", method="label_sentence")
+    prelabel(project, reader)
+    first = score_files.read(project.pk, "zero_shot")
+    read: list[str] = []
+    fresh = PromptReader(reader.reader)
+    vectors = reader.reader.sentence_vectors
+
+    def spied(texts: list[str], **options: Any) -> Any:
+        read.extend(texts)
+        return vectors(texts, **options)
+
+    monkeypatch.setattr(reader.reader, "sentence_vectors", spied)
+    monkeypatch.setattr(prelabelling, "N_REFERENCE", 2)
+    prelabel(project, fresh)
+    second = score_files.read(project.pk, "zero_shot")
+    assert first is not None
+    assert second is not None
+    pool = list(project.examples.pool().values_list("text", flat=True))
+    assert len(set(pool) & set(read)) <= 2  # the reference alone
+    assert (first.example_ids == second.example_ids).all()
+
+
+def test_texts_that_came_later_make_the_scores_old(project: Project, reader: PromptReader) -> None:
+    workbench_choice.choose(project=project, backbone="tiny", method="label_sentence")
+    prelabel(project, reader)
+    assert not prelabelling.state_of(project).stale
+    make_example(project, "新来的一条文本")
+    assert prelabelling.state_of(project).stale
 
 
 def test_scores_know_how_good_they_are_and_when_they_are_old(project: Project, reader: PromptReader) -> None:

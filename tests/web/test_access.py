@@ -13,7 +13,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from labeling.models import Comment, Invitation, Prediction
+from labeling.models import Comment, Invitation, Prediction, Rule, SavedView
 from labeling.models.jobs import JobKind, JobStatus
 from labeling.models.projects import Role
 from labeling.permissions import ABILITIES
@@ -167,6 +167,8 @@ def objects_of(project: Any, *, number: int) -> dict[str, Any]:
         "invitation_id": invitation.pk,
         "user_id": factories.make_user().pk,
         "token": token,
+        "view_id": SavedView.objects.create(project=project, user=owner, name="view", shared=True).pk,
+        "rule_id": Rule.objects.create(project=project, kind="contains", pattern="car", label=label).pk,
     }
 
 

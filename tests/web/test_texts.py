@@ -100,7 +100,7 @@ def test_pages_follow_each_other_and_lead_back(owner, project):
     pages, page = [], owner.get(url).context["page"]
     while True:
         pages.append([example.pk for example in page.examples])
-        if page.after is None:
+        if not page.after:
             break
         page = owner.get(url, {"after": page.after}).context["page"]
     assert [key for page in pages for key in page] == keys
@@ -109,7 +109,7 @@ def test_pages_follow_each_other_and_lead_back(owner, project):
     assert [example.pk for example in back.examples] == pages[1]
     first = owner.get(url, {"before": back.before}).context["page"]
     assert [example.pk for example in first.examples] == pages[0]
-    assert first.before is None
+    assert not first.before
 
 
 @pytest.mark.parametrize("place", [{"after": "x"}, {"after": "9" * 50}, {"before": "-1"}, {"after": ""}])

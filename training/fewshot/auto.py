@@ -87,6 +87,7 @@ def fit_auto(
             on_event=on_event,
             should_stop=should_stop,
             whole_checkpoints=False,
+            adapted=adapted,
         )
         proba = model.predict_proba(answer.texts, should_stop=should_stop)
         found = model.evaluate(answer, proba)
@@ -96,6 +97,7 @@ def fit_auto(
             right = proba.argmax(axis=1) == answer.labels
         return Trial(method, model, right, found["loss"], time.monotonic() - started)
 
+    adapted: dict = {}
     trials: list[Trial] = []
     left_out: list[dict] = []
     for method in CANDIDATES:
@@ -140,6 +142,7 @@ def fit_auto(
             on_event=on_event,
             should_stop=should_stop,
             whole_checkpoints=whole_checkpoints,
+            adapted=adapted,
         )
     model.notes["auto"] = {
         "method": best.method,

@@ -38,6 +38,8 @@ class Bench:
     warnings: list[dict] = dataclasses.field(default_factory=list)
     # What the loop trains on where that is not the training texts with their labels: a student's lessons.
     lessons: Lessons | None = None
+    # Backbones that have read the pool, by what they read (`adapt`); shared by all models of a run.
+    adapted: dict = dataclasses.field(default_factory=dict)
     began: float = dataclasses.field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:

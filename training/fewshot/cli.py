@@ -44,7 +44,8 @@ def run(given: dict) -> dict:
     if given.get("do_eval"):
         if not len(data.dev):
             raise MissingData("--do_eval needs dev.txt", file="dev.txt")
-        results |= _measured("eval", model, data.dev)
+        # After --refit_on_dev only the model before it can be judged by dev.
+        results |= _measured("eval", model.judged_by_dev, data.dev)
     if given.get("do_predict"):
         if not len(data.test):
             raise MissingData("--do_predict needs test.txt", file="test.txt")

@@ -261,7 +261,7 @@ def _as_part(emit: Listener, number: int, parts: int, stage: str = "teach") -> L
 
     def listen(event: dict) -> None:
         kind = event.get("type")
-        if kind == "warning":
+        if kind == "warning" or event.get("stage") == "adapt":
             emit(event)
         elif kind == "progress":
             total = max(1, event["total"])

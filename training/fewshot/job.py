@@ -117,11 +117,12 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     evaluations, probas, judged = {}, {}, {"dev": data.dev, "test": data.test}
     for name, split in (("dev", data.dev), ("test", data.test)):
         if len(split):
-            probas[name] = fitted.predict_proba(
+            asked = fitted.judged_by_dev if name == "dev" else fitted
+            probas[name] = asked.predict_proba(
                 split.texts, on_event=emit, should_stop=should_stop, stage="evaluate"
             )
             if split.labelled.any():
-                evaluations[name] = fitted.evaluate(split, probas[name])
+                evaluations[name] = asked.evaluate(split, probas[name])
     if dev_is_too_small(data, config.task):
         from training.fewshot.crossval import cross_validate
 

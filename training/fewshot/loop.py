@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -49,6 +50,14 @@ def schedule(config: FewShotConfig, total: int) -> Callable[[int], float]:
     return factor
 
 
+def layers_above(name: str, depth: int) -> int:
+    """How many layers of `depth` stand above the parameter `name`: what layer-wise rates decay by (arXiv 2006.05987)."""
+    if ".embeddings." in name:
+        return depth
+    found = re.search(r"encoder\.layers\.(\d+)\.", name)
+    return depth - 1 - int(found[1]) if found else 0
+
+
 class Step(nn.Layer):
     """One forward pass that gives logits and features; made static apart from the network, which stays as it is."""
 
@@ -88,6 +97,11 @@ class Loop:
     `run_id` is the fingerprint by which a checkpoint knows its run. With one seed, the numbers are the same whether
     the run was resumed or not: order, dropout and noise depend on (seed, step) alone.
     """
+
+    # Whether what frozen layers give may be computed once for all.
+    caches = True
+    # Ids that rows come to use besides their own.
+    also_used: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -168,6 +182,11 @@ class Loop:
                 self._save(self.checkpoint_dir)
         self._finish()
 
+    def shorten(self, total: int) -> None:
+        """Ends the run, and its schedule, after `total` updates."""
+        self.total = total
+        self.factor = schedule(self.config, total)
+
     def _updates(self, done: int) -> Iterator[list[np.ndarray]]:
         """The micro-batches of each update from number `done` on."""
         accumulate = self.config.gradient_accumulation_steps
@@ -238,14 +257,20 @@ class Loop:
         return loss
 
     def _arrays(self, chosen: np.ndarray, draw: list[int]) -> list[paddle.Tensor | None]:
-        arrays = self.encoder.collate([self.rows[i] for i in chosen])
-        if self.first_layer:
-            start = pad_hidden([self.cached[i] for i in chosen])
+        cached = [self.cached[i] for i in chosen] if self.first_layer else None
+        return self._arrays_of([self.rows[i] for i in chosen], draw, cached)
+
+    def _arrays_of(
+        self, rows: list[dict], draw: list[int], cached: list[np.ndarray] | None = None
+    ) -> list[paddle.Tensor | None]:
+        arrays = self.encoder.collate(rows)
+        if cached is not None:
+            start = pad_hidden(cached)
         else:
             start = self.words.padded(arrays["input_ids"], arrays["attention_mask"])
         masks = arrays.get("mask_positions")
         if masks is None:
-            masks = np.zeros((len(chosen), 1), dtype=np.int64)
+            masks = np.zeros((len(rows), 1), dtype=np.int64)
         names = ("token_type_ids", "position_ids", "attention_mask")
         noise: tuple[np.ndarray | None, ...] = (None, None)
         if self.noise is not None:
@@ -273,25 +298,26 @@ class Loop:
                 elif isinstance(layer, nn.MultiHeadAttention):
                     layer.dropout = 0.0
         # Frozen layers run once, without dropout; soft prompts below them would need their gradient.
-        self.first_layer = frozen if network.soft is None else 0
+        self.first_layer = frozen if network.soft is None and self.caches else 0
         self.cached = cache_states(network, self.encoder, self.rows, frozen) if self.first_layer else []
-        self.words = UsedWords(network, self.rows, self.encoder.pad_id)
+        self.words = UsedWords(network, self.rows, (self.encoder.pad_id, *self.also_used))
         self.rows = self.words.rows
         heads = network.head_names()
         self.trained = {name: p for name, p in network.named_parameters() if not p.stop_gradient}
         # Paddle keeps the type of a parameter group to itself.
-        groups: list[Any] = []
-        for rate, decay, head in (
-            (config.learning_rate, config.weight_decay, False),
-            (config.ppt_learning_rate, config.ppt_weight_decay, True),
-        ):
-            chosen = [(name, p) for name, p in self.trained.items() if (name in heads) == head]
-            for wide in (True, False):
-                parameters = [p for _, p in chosen if (p.ndim > 1) == wide]
-                if parameters:
-                    groups.append(
-                        {"params": parameters, "learning_rate": rate, "weight_decay": decay if wide else 0.0}
-                    )
+        by_rate: dict[tuple[float, float], list[Any]] = {}
+        for name, parameter in self.trained.items():
+            if name in heads:
+                rate, decay = config.ppt_learning_rate, config.ppt_weight_decay
+            else:
+                rate = config.learning_rate * config.layer_decay ** layers_above(name, network.depth)
+                decay = config.weight_decay
+            # Biases and norms are not drawn to zero.
+            by_rate.setdefault((rate, decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+        groups: list[Any] = [
+            {"params": parameters, "learning_rate": rate, "weight_decay": decay}
+            for (rate, decay), parameters in by_rate.items()
+        ]
         clip = nn.ClipGradByGlobalNorm(config.max_grad_norm) if config.max_grad_norm else None
         # The base rate carries the schedule; each group's own rate multiplies it.
         self.optimizer = paddle.optimizer.AdamW(1.0, parameters=groups, grad_clip=clip)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.fewshot import auto, checkpoint, distil, encoding, evaluation, linear, start, verbalizer
+from training.fewshot import auto, checkpoint, distil, encoding, evaluation, linear, refit, start, verbalizer
+from training.fewshot.adapt import load_adapted
 from training.fewshot.backbones import Backbone
 from training.fewshot.bench import Bench, Listener
 from training.fewshot.config import FewShotConfig
@@ -24,7 +25,6 @@ from training.fewshot.networks import (
     MixtureNetwork,
     PromptNetwork,
     TextNetwork,
-    load_backbone,
     rebuild,
 )
 from training.fewshot.runner import TextEncoder, probabilities
@@ -46,8 +46,21 @@ def fit_method(
     on_event: Listener,
     should_stop: Callable[[], bool],
     whole_checkpoints: bool = False,
+    adapted: dict | None = None,
 ) -> FittedModel:
-    """The model of `config.method`. See `model.fit`."""
+    """The model of `config.method`. See `model.fit`. `adapted`: backbones that have read the pool, for several models
+    of one run to share (`Bench.adapted`)."""
+    if config.refit_on_dev and len(data.dev.with_labels()):
+        return refit.fit_twice(
+            config,
+            data,
+            backbone,
+            fit=fit_method,
+            checkpoint_dir=checkpoint_dir,
+            on_event=on_event,
+            should_stop=should_stop,
+            whole_checkpoints=whole_checkpoints,
+        )
     if config.method == "auto":
         return auto.fit_auto(
             config,
@@ -63,6 +76,8 @@ def fit_method(
         config = config.replace(freeze_layers=frozen_by_default(config.method, backbone))
     folder = Path(checkpoint_dir) if checkpoint_dir else None
     bench = Bench(config, data, backbone, on_event, should_stop, folder, whole_checkpoints)
+    if adapted is not None:
+        bench.adapted = adapted
     zero_shot = {"label_sentence": fit_label_sentence, "cloze": fit_prompt, "mixture": fit_mixture}
     makers = {
         "label_sentence": fit_label_sentence,
@@ -111,7 +126,7 @@ def fit_label_sentence(bench: Bench) -> FittedModel:
     for template in own:
         template.require_mask()
     bench.stage("prepare")
-    ernie, _ = load_backbone(bench.backbone.path)
+    ernie, _ = load_adapted(bench)
     reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
     encoder = TextEncoder(plan.encoding, bench.tokenizer)
     templates = own or choose_templates(bench, reader, encoder)
@@ -132,7 +147,7 @@ def fit_prompt(bench: Bench) -> FittedModel:
     templates = bench.own_templates() or [parse(DEFAULT_TEMPLATE)]
     plan = _cloze_plan(bench, templates, words)
     bench.stage("prepare")
-    ernie, head = load_backbone(bench.backbone.path)
+    ernie, head = load_adapted(bench)
     network = PromptNetwork(
         ernie,
         bench.data.n_labels,
@@ -162,7 +177,7 @@ def fit_mixture(bench: Bench) -> FittedModel:
     for template in own:
         template.require_mask()
     bench.stage("prepare")
-    ernie, head = load_backbone(bench.backbone.path)
+    ernie, head = load_adapted(bench)
     reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
     templates = own or choose_templates(bench, reader, TextEncoder(sentence.encoding, bench.tokenizer))
     plan = encoding.plan_mixture(sentence, _cloze_plan(bench, templates, words))
@@ -193,7 +208,7 @@ def fit_finetune(bench: Bench) -> FittedModel:
     config = bench.config
     plan = _sentence_plan(bench)
     bench.stage("prepare")
-    ernie, _ = load_backbone(bench.backbone.path)
+    ernie, _ = load_adapted(bench)
     pooling = config.pooling
     if pooling == "auto":
         pooling = "pooler" if ernie.has_pooler else "mean"
@@ -208,7 +223,7 @@ def fit_probe(bench: Bench) -> FittedModel:
     config = bench.config
     plan = _sentence_plan(bench)
     bench.stage("prepare")
-    ernie, _ = load_backbone(bench.backbone.path)
+    ernie, _ = load_adapted(bench)
     reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
     encoder = TextEncoder(plan.encoding, bench.tokenizer)
     vectors = text_vectors(bench, reader, encoder, bench.train.texts)

@@ -54,6 +54,13 @@ class FittedModel:
     history: list[dict] = dataclasses.field(default_factory=list)
     seconds: dict = dataclasses.field(default_factory=dict)
     warnings: list[dict] = dataclasses.field(default_factory=list)
+    # With `refit_on_dev`, the model that had not learnt dev: what dev may be measured by. Not saved.
+    before_refit: FittedModel | None = None
+
+    @property
+    def judged_by_dev(self) -> FittedModel:
+        """The model whose answers to dev mean something: itself, unless it has learnt dev."""
+        return self.before_refit or self
 
     @property
     def input_names(self) -> list[str]:

@@ -98,8 +98,13 @@ class RowMemory:
                 on_batch(start + len(chosen))
         return np.stack([rows[key] for key in keys])
 
+    def put(self, key: Hashable, row: np.ndarray) -> None:
+        """Remember `row`, unless the key has one."""
+        if key not in self._rows:
+            self._keep(key, row)
+
     def _keep(self, key: Hashable, row: np.ndarray) -> None:
-        self._rows[key] = row.copy()
+        self._rows[key] = row.astype(np.float32)
         self.held_bytes += row.nbytes
         while self.held_bytes > self.limit_bytes and len(self._rows) > 1:
             self.held_bytes -= self._rows.popitem(last=False)[1].nbytes
@@ -149,6 +154,11 @@ class PromptReader:
         if not texts:
             return np.zeros((0, self.reader.hidden_size), dtype=np.float32)
         return self._vectors.all(list(texts), [len(text) for text in texts], read, on_batch=on_batch)
+
+    def remember(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Take `vectors` (n, H), read before by this backbone, for the sentence vectors of `texts`."""
+        for text, vector in zip(texts, vectors, strict=True):
+            self._vectors.put(text, vector)
 
     def states(self, prompt: Prompt, texts: Sequence[str], on_batch: OnBatch | None = None) -> np.ndarray:
         """(n, masks, H) float32: what the mask head reads at the masks. Raises TemplateError."""

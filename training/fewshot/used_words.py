@@ -14,22 +14,27 @@ class UsedWords:
     """Leaves `network` only the embedding rows that `rows` use: without weight decay the others would not move anyway.
 
     `rows` hold the same rows with ids into the smaller table; ids beyond the vocabulary (soft prompts) follow it as
-    before. `pad_id` is counted among the used.
+    before. `also`: further ids counted among the used, the padding's first.
     """
 
-    def __init__(self, network: TextNetwork, rows: Sequence[dict], pad_id: int) -> None:
+    def __init__(self, network: TextNetwork, rows: Sequence[dict], also: Sequence[int]) -> None:
         self.network = network
         self.table = network.words
         vocabulary = int(self.table.shape[0])
-        used = np.unique(np.concatenate([row["input_ids"] for row in rows] + [[pad_id]]))
+        used = np.unique(np.concatenate([row["input_ids"] for row in rows] + [list(also)]))
         n_soft = max(int(used.max()) + 1 - vocabulary, 0)
         self.used = used[used < vocabulary]
         place = np.zeros(vocabulary + n_soft, dtype=np.int64)
         place[self.used] = np.arange(len(self.used))
         place[vocabulary:] = len(self.used) + np.arange(n_soft)
         self.rows = [{**row, "input_ids": place[np.asarray(row["input_ids"])]} for row in rows]
-        self.pad_id = int(place[pad_id])
+        self.place = place
+        self.pad_id = self.place_of(also[0])
         network.replace_words(self.table.numpy()[self.used])
+
+    def place_of(self, token_id: int) -> int:
+        """The id in the smaller table of a token in use."""
+        return int(self.place[token_id])
 
     def padded(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         """`input_ids` of a batch of `rows`, [n, L] int64, with the smaller table's id where nothing stands."""

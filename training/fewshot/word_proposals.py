@@ -27,7 +27,12 @@ SCRIPTS = ("han", "latin", "other")
 SHORTEST = {"han": 2, "latin": 3, "other": 2}
 LONGEST_CHARACTERS = 8
 MIN_COUNT = 2
-PRIOR_COUNTS = 200.0
+PRIOR_COUNTS = 10.0
+# Pieces of a vocabulary that are cut across words: 的文化, 里的, 让她. With them go a few real words.
+_CUT_WORDS = re.compile(r"^[的了着吗呢吧们]|[的了着吗呢吧得]$|[你我他她它这那]")
+_WHOLE_WORDS = frozenset(
+    ("目的", "标的", "了解", "着急", "着装", "执着", "获得", "取得", "心得", "难得", "值得")
+)
 _HAN_RUN = re.compile(r"[㐀-鿿]+")
 # In a vocabulary without words of several characters, so long a stretch of a text stands for a word.
 GRAM_CHARACTERS = 2
@@ -77,6 +82,8 @@ def scripts_asked_for(words: Sequence[str]) -> frozenset[str]:
 def is_proposable(word: str, scripts: frozenset[str]) -> bool:
     """Whether `word` is a whole word of one of `scripts`, neither too short nor too long."""
     script = script_of(word)
+    if script == "han" and word not in _WHOLE_WORDS and _CUT_WORDS.search(word):
+        return False
     return script in scripts and SHORTEST[script] <= len(word) <= LONGEST_CHARACTERS
 
 

@@ -7,11 +7,11 @@ import hashlib
 from typing import Any
 
 import numpy as np
-from django.core.cache import cache
 
 from labeling.models import Label, Project
 from labeling.services import opinions
 from labeling.services.opinions import OpinionTable
+from labeling.services.remembered import remembered
 from training.fewshot import agreement
 from training.fewshot.agreement import Figure
 
@@ -63,15 +63,14 @@ def agreement_of(project: Project) -> Agreement | None:
     names = sorted(project.labels.filter(archived_at__isnull=True).values_list("pk", "name", "color"))
     mark = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
     key = f"agreement:{project.pk}:{opinions.newest(project)}:{mark}"
-    kept: Agreement | None = cache.get(key)
-    if kept is not None:
-        return kept
-    table = opinions.opinions_of(project)
-    if not len(table.example_ids):
-        return None
-    figures = figures_of(table, several=any(len(value) != 1 for value in table.values))
-    cache.set(key, figures, KEPT_SECONDS)
-    return figures
+
+    def make() -> Agreement | None:
+        table = opinions.opinions_of(project)
+        if not len(table.example_ids):
+            return None
+        return figures_of(table, several=any(len(value) != 1 for value in table.values))
+
+    return remembered(key, make, seconds=lambda _figures, _took: KEPT_SECONDS)
 
 
 def figures_of(table: OpinionTable, *, several: bool) -> Agreement:

@@ -22,6 +22,7 @@ from labeling.models import Job, Project
 from labeling.models.jobs import JobKind
 from labeling.models.projects import Task
 from labeling.services import scores as score_files
+from labeling.services.embeddings import EmbeddingIndex, index_of
 from training.fewshot import evaluation
 from training.fewshot.prompt_comparison import disagreement, hits_of
 from training.fewshot.prompt_reader import OnBatch, Prompt, PromptReader
@@ -87,7 +88,7 @@ def request_prelabelling(*, project: Project, user: Any) -> Job:
 
 
 def refresh_if_stale(project_id: int) -> Job | None:
-    """Score again after words or prompt have changed, where somebody has had the pool scored before.
+    """Score again after words or prompt have changed or texts have come, where somebody has had the pool scored before.
 
     Many changes make few jobs: one that waits takes what is stored when it starts, one that runs looks again at its
     end. Returns the job it started."""
@@ -110,12 +111,19 @@ def state_of(project: Project) -> State:
         return State(0, False, None, 0, "", job)
     return State(
         n_texts=len(found),
-        stale=found.about.get("signature") != signature_of(stored_draft(project)),
+        stale=found.about.get("signature") != signature_of(stored_draft(project))
+        or _has_grown(project, found),
         held_out=found.held_out,
         n_held_out=found.n_held_out,
         method=str(found.about.get("method", "")),
         job=job,
     )
+
+
+def _has_grown(project: Project, found: score_files.Scores) -> bool:
+    """Whether texts came after those that were scored."""
+    last = int(found.example_ids[-1]) if len(found) else 0
+    return project.examples.pool().filter(pk__gt=last).exists()
 
 
 def stored_draft(project: Project) -> Draft:
@@ -187,7 +195,9 @@ def _score_pool(
     example_ids: list[int] = []
     chunks, apart = [], []
     started = time.monotonic()
+    index = index_of(project, reader.reader.backbone.hash)
     for rows in _pool(project):
+        _recall(reader, index, rows)
         opinions = panel.opinions([text for _pk, text in rows], look)
         proba = [evaluation.softmax(one / temperature) for one in opinions]
         chunks.append(evaluation.softmax(_together(opinions) / temperature).astype(np.float16))
@@ -210,6 +220,7 @@ def _score_pool(
             baseline=max(counts, default=0) / len(held_out) if len(held_out) else 0.0,
             multi_label=project.task == Task.MULTI_LABEL,
             about={
+                "asked_for": True,
                 "signature": signature_of(draft),
                 "method": panel.method,
                 "backbone": draft.backbone,
@@ -220,6 +231,17 @@ def _score_pool(
         ),
     )
     return len(example_ids)
+
+
+def _recall(reader: PromptReader, index: EmbeddingIndex | None, rows: list[tuple[int, str]]) -> None:
+    """Spare the encoder the texts whose vectors lie in the project's files."""
+    if index is None:
+        return
+    texts = dict(rows)
+    known = index.rows_of(texts)
+    if known:
+        vectors = index.vectors[list(known.values())].astype(np.float32)
+        reader.remember([texts[pk] for pk in known], vectors)
 
 
 def _panel(project: Project, draft: Draft, reader: PromptReader) -> _Panel:

@@ -172,7 +172,8 @@ class Measured:
 class Accuracy:
     """On `n` labelled training texts whose label no suggestion led to; `chosen` is the method shown, `best` the best.
 
-    `measured` has one entry a method that was computed. With n = 0 it is empty: nothing to measure on yet."""
+    `measured` has one entry a method, the chosen one first; others may be missing until a later question has the time
+    for them. With n = 0 it is empty: nothing to measure on yet."""
 
     n: int
     chosen: str

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('labeling', '0012_embed_jobs'),
+        ('labeling', '0013_bulk_actions'),
     ]
 
     operations = [

@@ -1,0 +1,90 @@
+"""Once everything is chosen, dev is learnt too.
+
+Twice the labels where dev is as large as train, at a price: from then on dev says nothing about the model, and the
+result is not comparable with figures of the published split. Choices, temperature and thresholds stay those of the
+model that had not seen dev.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.fewshot.backbones import Backbone
+from training.fewshot.config import FewShotConfig
+from training.fewshot.crossval import joined
+from training.fewshot.data import FewShotData, empty_split
+
+if TYPE_CHECKING:
+    from training.fewshot.model import FittedModel
+
+
+def fit_twice(
+    config: FewShotConfig,
+    data: FewShotData,
+    backbone: Backbone,
+    *,
+    fit: Callable[..., FittedModel],
+    checkpoint_dir: str | Path | None,
+    on_event: Callable[[dict], None],
+    should_stop: Callable[[], bool],
+    whole_checkpoints: bool,
+) -> FittedModel:
+    """The model of train + dev with the settings that the model of train found; `before_refit` holds the latter.
+
+    `fit` is `methods.fit_method`. `notes["refit"]` says how many texts were learnt.
+    """
+    adapted: dict = {}
+    folder = Path(checkpoint_dir) if checkpoint_dir else None
+    first = fit(
+        config.replace(refit_on_dev=False),
+        data,
+        backbone,
+        checkpoint_dir=folder and folder / "before_refit",
+        on_event=on_event,
+        should_stop=should_stop,
+        adapted=adapted,
+    )
+    on_event({"type": "stage", "stage": "refit"})
+    both = joined(data.train.with_labels(), data.dev.with_labels())
+    model = fit(
+        settled(config, first, len(both) / len(data.train.with_labels())),
+        dataclasses.replace(data, train=both, dev=empty_split(data.n_labels, config.task)),
+        backbone,
+        checkpoint_dir=checkpoint_dir,
+        on_event=on_event,
+        should_stop=should_stop,
+        whole_checkpoints=whole_checkpoints,
+        adapted=adapted,
+    )
+    model.config = config
+    model.calibration = first.calibration
+    model.notes = {**first.notes, **model.notes, "refit": {"texts": len(both), "dev_texts": len(data.dev)}}
+    model.before_refit = first
+    return model
+
+
+def settled(config: FewShotConfig, first: FittedModel, growth: float) -> FewShotConfig:
+    """`config` with what `first` chose, for `growth` times as many texts: as many passes over them as were kept."""
+    changes: dict = {
+        "refit_on_dev": False,
+        "method": first.method,
+        "eval_steps": 0,
+        "load_best_model_at_end": False,
+        "early_stopping_patience": None,
+        "freeze_layers": first.config.freeze_layers,
+    }
+    steps = first.notes.get("steps", 0)
+    if config.load_best_model_at_end or config.early_stopping_patience is not None:
+        steps = first.notes.get("best", {}).get("step", steps)
+    if steps and (config.max_steps > 0 or config.load_best_model_at_end or config.early_stopping_patience):
+        changes["max_steps"] = max(1, round(steps * growth))
+    if first.notes.get("template"):
+        changes["template"] = first.notes["template"]["candidates"][0]["template"]
+    if "mixture_weight" in first.notes:
+        changes["mixture_weight"] = first.notes["mixture_weight"]
+    if first.notes.get("pool", {}).get("kept") is False:
+        changes["use_pool"] = False
+    return config.replace(**changes)

@@ -38,3 +38,16 @@ def test_a_number_that_makes_no_sense_changes_nothing(client, overlap):
     assert answer.status_code == 422
     project.refresh_from_db()
     assert project.overlap == 1
+
+
+def test_the_home_and_the_list_of_texts_know_what_is_disputed(client):
+    project = make.make_project()
+    for _ in range(2):
+        make.make_label(project)
+    make.make_example(project, "两种说法的文本", status=Status.DISPUTED)
+    make.make_example(project, "别的文本")
+    client.force_login(project.created_by)
+    assert "1 条有分歧，待裁决" in client.get(reverse("project_home", args=[project.pk])).content.decode()
+    listed = client.get(reverse("texts", args=[project.pk]), {"status": "disputed"}).content.decode()
+    assert "两种说法的文本" in listed
+    assert "别的文本" not in listed

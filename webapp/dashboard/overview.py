@@ -27,6 +27,7 @@ class Standing:
     texts: int = 0
     labelled: int = 0
     skipped: int = 0
+    disputed: int = 0
     labels: int = 0
     thin_labels: int = 0
     runs: int = 0
@@ -37,7 +38,7 @@ class Standing:
 
     @property
     def open(self) -> int:
-        return self.texts - self.labelled - self.skipped
+        return self.texts - self.labelled - self.skipped - self.disputed
 
     @property
     def share(self) -> float:
@@ -79,6 +80,8 @@ def standings_of(projects: Iterable[Project]) -> dict[int, Standing]:
             found[pk].labelled = n
         elif status == Status.SKIPPED:
             found[pk].skipped = n
+        elif status == Status.DISPUTED:
+            found[pk].disputed = n
     _count_labels(ids, found)
     _find_models(ids, found)
     for pk, n in _per_project(Export.objects.filter(project__in=ids, passed=True)):
@@ -222,6 +225,10 @@ def _label_facts(standing: Standing, numbers: dict[str, int]) -> str:
     if not standing.texts:
         return _("一个按键就是：标注、保存、下一条。")
     facts = _("已标注 %(labelled)d / %(texts)d 条。") % numbers
+    if standing.disputed:
+        facts += ngettext("%(n)d 条有分歧，待裁决。", "%(n)d 条有分歧，待裁决。", standing.disputed) % {
+            "n": standing.disputed
+        }
     if standing.thin_labels and standing.labels >= 2:
         facts += _("还有 %(n)d 个标签不到 %(enough)d 条。") % {
             "n": standing.thin_labels,

@@ -30,6 +30,7 @@ STAGES: dict[str, Any] = {
     "finish": _("收尾"),
     "embed": _("计算语义向量"),
     "compare": _("找几乎相同的文本"),
+    "neighbours": _("找离群的文本"),
 }
 
 _OTHER_BATCH = _("关掉其他程序，或换小一点的批大小或底座模型，再试一次。")

@@ -1,10 +1,19 @@
-"""The one door from the services to the broker."""
+"""The doors from the services to the broker."""
 
 from __future__ import annotations
 
 from workers.celery import app
 
+PROBE_EXPIRES_SECONDS = 300
+
 
 def enqueue(job_id: int, queue: str) -> None:
     """Send the id of a committed job to `queue`. Delivery twice is harmless: the job is claimed in the database."""
     app.send_task("workers.run_job", args=[job_id], queue=queue, retry=False)
+
+
+def ask_probe(project_id: int) -> None:
+    """Ask for a project's fast model to be trained. The request goes stale: the next decisions send another."""
+    app.send_task(
+        "workers.train_probe", args=[project_id], queue="probe", retry=False, expires=PROBE_EXPIRES_SECONDS
+    )

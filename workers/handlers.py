@@ -12,12 +12,13 @@ from django.db import transaction
 from labeling.files import FileRefused
 from labeling.models import Job
 from labeling.models.jobs import JobKind
-from labeling.services import imports, rules
+from labeling.services import imports, probe_requests, rules
 from training.fewshot.errors import EngineError
-from training.services import bundles, predict, prelabelling, prompt_comparison, results
+from training.services import bundles, predict, prelabelling, prompt_comparison, quality, results
 from workers import embedding
 from workers.context import AttemptLost, JobFailed, RunningJob
 from workers.engine import run_engine
+from workers.probe import sentence_vectors
 from workers.readers import prompt_reader_for
 from workers.sessions import classifier_for
 
@@ -119,6 +120,17 @@ def run_embedding(running: RunningJob) -> None:
         embedding.request_after(running.job.project)
     else:
         prelabelling.refresh_if_stale(running.job.project_id)
+        probe_requests.request(running.job.project_id)
+
+
+def run_quality(running: RunningJob) -> None:
+    record = quality.run_check(
+        running.job.quality_check,
+        sentence_vectors,
+        on_progress=partial(_report, running),
+        should_stop=running.should_stop,
+    )
+    _finish(running, record)
 
 
 def run_rules(running: RunningJob) -> None:
@@ -139,6 +151,7 @@ HANDLERS: dict[str, Callable[[RunningJob], None]] = {
     JobKind.ZERO_SHOT: run_prelabelling,
     JobKind.EMBED: run_embedding,
     JobKind.APPLY_RULES: run_rules,
+    JobKind.QUALITY: run_quality,
 }
 
 

@@ -82,5 +82,6 @@ WORKER_GROUPS = (
     WorkerGroup("data", ("data", "export"), niceness=0, max_memory_mb=1024),
     WorkerGroup("live", ("live",), niceness=0, max_memory_mb=4096),
     WorkerGroup("bulk", ("bulk",), niceness=5, max_memory_mb=2048),
+    WorkerGroup("probe", ("probe",), niceness=5, max_memory_mb=1536),
 )
 GPU_GROUP = WorkerGroup("gpu", ("gpu",), niceness=0, max_memory_mb=512)

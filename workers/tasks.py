@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import close_old_connections
 
-from workers import questions, runner
+from workers import probe, questions, runner
 from workers.celery import app
 from workers.live import awaited
 
@@ -17,6 +17,16 @@ def run_job(job_id: int) -> str:
     close_old_connections()
     try:
         return runner.run_job(job_id)
+    finally:
+        close_old_connections()
+
+
+@app.task(name="workers.train_probe", ignore_result=True)
+def train_probe(project_id: int) -> str:
+    """Train a project's fast model."""
+    close_old_connections()
+    try:
+        return probe.train_probe(project_id)
     finally:
         close_old_connections()
 

@@ -42,7 +42,7 @@ class Project(models.Model):
         default=20, validators=[MinValueValidator(0), MaxValueValidator(45)]
     )
     task = models.CharField(max_length=12, choices=Task.choices, default=Task.SINGLE)
-    queue_order = models.CharField(max_length=20, default="random")
+    queue_order = models.CharField(max_length=20, default="auto")
     overlap = models.PositiveSmallIntegerField(
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(9)],

@@ -24,7 +24,6 @@ class QualityCheck(models.Model):
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="quality_check")
     n_labelled = models.PositiveIntegerField(default=0, help_text="labelled texts that were looked at")
     n_texts = models.PositiveIntegerField(default=0, help_text="texts that were compared with the others")
-    expected_errors = models.FloatField(null=True, blank=True, help_text="by the joint of confident learning")
     accuracy = models.FloatField(null=True, blank=True, help_text="of the model that looked, held out")
     skipped = models.CharField(max_length=20, blank=True, help_text="why label errors were not looked for")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -49,7 +48,9 @@ class Suspect(models.Model):
     suggested_label = models.ForeignKey(
         Label, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
     )
-    score = models.FloatField(help_text="errors: −1 (surely wrong) to 1; else likeness or distance, 0 to 1")
+    score = models.FloatField(
+        help_text="errors: the label's probability; doubles: likeness; outliers: distance"
+    )
     rank = models.PositiveIntegerField(help_text="0 first")
     after_annotation = models.BigIntegerField(
         help_text="the newest decision when the list was made: a later one takes the text off"

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from labeling.models import Annotation, Example, ExampleLabel, Label, Project
 from labeling.models.projects import Task
 from labeling.models.texts import Status
-from labeling.services import consensus
+from labeling.services import consensus, probe_requests
 from labeling.services.fold import State, replay, standing
 
 _FIELDS = ("label", "status", "flagged", "decided_at", "decided_by", "suggestion", "n_deciders")
@@ -67,8 +67,11 @@ def keep(*, project: Project, example: Example, state: State) -> None:
     """Write `state` to the text's row and its label rows; what is there already is not written again."""
     if project.task == Task.MULTI_LABEL:
         _keep_label_rows({example.pk: state})
+    before = example.label_id
     if _write(example, state):
         example.save(update_fields=_FIELDS)
+    if example.label_id != before:
+        probe_requests.note_decisions(project.pk)
 
 
 def keep_again(*, project: Project, examples: Sequence[Example]) -> dict[int, State]:
@@ -78,6 +81,7 @@ def keep_again(*, project: Project, examples: Sequence[Example]) -> dict[int, St
         _keep_label_rows(found)
     changed = [example for example in examples if _write(example, found[example.pk])]
     Example.objects.bulk_update(changed, _FIELDS, batch_size=500)
+    probe_requests.note_decisions(project.pk, len(changed))
     return found
 
 

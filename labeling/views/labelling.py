@@ -27,7 +27,7 @@ from labeling.models.projects import Task
 from labeling.models.quality import SuspectKind
 from labeling.models.texts import Status
 from labeling.permissions import project_for
-from labeling.services import desk, guidelines, leases, quality, queue, queue_orders
+from labeling.services import desk, guidelines, leases, probe_requests, quality, queue, queue_orders
 from labeling.services.progress import progress
 from labeling.services.suggestions import are_shown
 from labeling.views.labelling_json import is_id, labels_json, progress_json, store, texts_json
@@ -75,6 +75,8 @@ def label(request: HttpRequest, project_id: int) -> HttpResponse:
     if not labels or not project.examples.exists():
         context["missing"] = "texts" if labels else "labels"
         return render(request, "labeling/label.html", context)
+    # Labels, words or texts may have changed since the fast model was last trained.
+    probe_requests.wish(project.pk)
     way = _way(request, project)
     first = _asked_text(request, project)
     page = uuid.uuid4().hex

@@ -60,7 +60,7 @@ def test_the_two_wrong_ones_are_found_the_surest_first(by):
     found = quality.label_errors(GIVEN, PROBA, by=by)
     assert found.rows.tolist() == [2, 5]
     assert found.suggested.tolist() == [1, 0]
-    np.testing.assert_allclose(found.score, [-0.8, -0.8])
+    np.testing.assert_allclose(found.score, [0.1, 0.1])
     assert found.expected == pytest.approx(2.0)
 
 

@@ -231,28 +231,34 @@ def stratified_folds(targets: np.ndarray, folds: int, seed: int) -> Iterator[tup
 
 
 def learning_curve(
-    sizes: Sequence[int], accuracies: Sequence[Sequence[float]], more: int = 50, *, seed: int = 0
+    sizes: Sequence[int],
+    accuracies: Sequence[Sequence[float]],
+    more: int = 50,
+    *,
+    at: int | None = None,
+    seed: int = 0,
 ) -> dict:
     """What `more` labels would bring: a power law a − b·n^−c through the mean accuracy at each size.
 
-    `accuracies[i]` holds one figure a repetition at `sizes[i]`. Returns {"sizes", "means", "expected", "gain",
-    "interval"}; the interval is a bootstrap over repetitions (95 %).
+    `accuracies[i]` holds one figure a repetition at `sizes[i]`; `at` is where the labels stand now (the largest size,
+    where None). Returns {"sizes", "means", "expected", "gain", "interval"}: the accuracy expected with `more`, the
+    gain over now, and its bootstrap interval over repetitions (95 %).
     """
     random = np.random.default_rng(seed)
-    target = max(sizes) + more
+    now = max(sizes) if at is None else at
 
-    def gain(means: Sequence[float]) -> float:
+    def gain(means: Sequence[float]) -> tuple[float, float]:
         fitted = _fit_power_law(np.asarray(sizes, dtype=np.float64), np.asarray(means))
-        return fitted(target) - fitted(max(sizes))
+        return fitted(now + more) - fitted(now), fitted(now)
 
     means = [float(np.mean(group)) for group in accuracies]
-    draws = [gain([np.mean(random.choice(group, len(group))) for group in accuracies]) for _ in range(300)]
+    draws = [gain([np.mean(random.choice(group, len(group))) for group in accuracies])[0] for _ in range(300)]
     low, high = np.quantile(draws, [0.025, 0.975])
-    found = gain(means)
+    found, present = gain(means)
     return {
         "sizes": list(sizes),
         "means": means,
-        "expected": means[-1] + found,
+        "expected": (means[-1] if at is None else present) + found,
         "gain": found,
         "interval": [float(low), float(high)],
     }

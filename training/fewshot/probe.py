@@ -22,9 +22,14 @@ from training.fewshot.evaluation import (
 )
 from training.fewshot.zero_shot import SCALE, unit
 
-# How strongly rows are pulled to their start, and biases to zero (sum of log losses + ½·PULL·|rows − start|²/SCALE²).
-PULL = 30.0
-BIAS_PULL = 1.0
+# How strongly rows are pulled to their start, and biases to zero (sum of log losses + ½·pull·|rows − start|²/SCALE²):
+# more with the first few texts, which say more of themselves than of their labels. Chosen on tnews' train and dev,
+# two-fold (docs/research/2026-11-strategies.md).
+PULL, PULL_AT_FIRST, FIRST_TEXTS = 40.0, 100.0, 30
+BIAS_PULL = 10.0
+# Ways to name a label beside the project's own prompt: where their probes disagree, a text teaches much before any is
+# labelled (disagreement among prompts, as in docs/research/2026-11-strategies.md).
+OTHER_TEMPLATES = ("{mask}。{text}", "下面的内容与{mask}有关。{text}", "这段文字的主题是{mask}。{text}")
 FOLDS = 5
 MAX_STEPS = 100
 BLOCK_TEXTS = 16_384
@@ -80,12 +85,17 @@ def untrained(label_vectors: np.ndarray, *, multi_label: bool = False, scale: fl
     return Probe(rows, np.zeros(len(rows), np.float32), centre, 1.0, multi_label)
 
 
+def pull_for(n_texts: int) -> float:
+    """How strongly rows are pulled to their start when `n_texts` are learnt."""
+    return PULL + (PULL_AT_FIRST - PULL) / (1.0 + n_texts / FIRST_TEXTS)
+
+
 def fit(
     start: Probe,
     vectors: np.ndarray,
     targets: np.ndarray,
     *,
-    pull: float = PULL,
+    pull: float | None = None,
     bias_pull: float = BIAS_PULL,
 ) -> Probe:
     """`start` moved by texts: vectors (n, H), targets (n,) label numbers, or (n, labels) of 0 and 1.
@@ -94,6 +104,7 @@ def fit(
     targets = np.asarray(targets)
     if not len(targets):
         return start
+    pull = pull_for(len(targets)) if pull is None else pull
     x = seen_from(start.centre, vectors).astype(np.float64)
     truth = _one_hot(targets, len(start.rows)).astype(np.float64)
     n_labels, width = start.rows.shape
@@ -130,7 +141,7 @@ def learn(
     may_measure: np.ndarray | None = None,
     further_vectors: np.ndarray | None = None,
     further_targets: np.ndarray | None = None,
-    pull: float = PULL,
+    pull: float | None = None,
     folds: int = FOLDS,
     seed: int = 0,
 ) -> Learnt:
@@ -177,7 +188,7 @@ def learning_curve_points(
     *,
     may_measure: np.ndarray | None = None,
     repeats: int = 8,
-    pull: float = PULL,
+    pull: float | None = None,
     seed: int = 0,
 ) -> list[list[float]]:
     """Held-out accuracies [size][repeat] of probes that learnt `size` texts, measured on those that were left over.

@@ -21,9 +21,9 @@ OnStep = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelErrors:
-    """`rows` of texts whose label is probably wrong, the surest first; `suggested` label and `score` (given label's
-    probability less the best other one's, −1 to 1) of each. `expected`: how many errors there are by the joint.
-    `joint` (labels, labels): estimated texts by given (row) and true (column) label."""
+    """`rows` of texts whose label is probably wrong, the surest first; `suggested` label and `score` (the given
+    label's probability) of each. `expected`: how many errors there are by the joint; a model that is often wrong
+    itself makes that far too many. `joint` (labels, labels): estimated texts by given (row) and true (column) label."""
 
     rows: np.ndarray
     suggested: np.ndarray
@@ -66,7 +66,8 @@ def label_errors(given: np.ndarray, proba: np.ndarray, *, by: str = "noise_rate"
 
     `by` "noise_rate": of each pair (i, j) as many texts as the calibrated joint expects, those with the largest lead
     of j over i. `by` "confident": the texts that the confident joint itself counts off its diagonal. Ranked by
-    the normalised margin, ties by row."""
+    self-confidence, ties by row: of planted errors it brought far more to the top than the normalised margin did, since
+    the model itself is often wrong (docs/research/2026-11-strategies.md)."""
     given = np.asarray(given)
     proba = np.asarray(proba, dtype=np.float64)
     counts = confident_joint(given, proba)
@@ -74,8 +75,6 @@ def label_errors(given: np.ndarray, proba: np.ndarray, *, by: str = "noise_rate"
     own = proba[np.arange(len(given)), given]
     others = proba.copy()
     others[np.arange(len(given)), given] = -np.inf
-    second = others.max(axis=1) if proba.shape[1] > 1 else np.zeros(len(given))
-    margin = own - second
     wrong = np.zeros(len(given), dtype=bool)
     if by == "confident":
         confident = _confident_label(proba, thresholds(given, proba))
@@ -90,11 +89,11 @@ def label_errors(given: np.ndarray, proba: np.ndarray, *, by: str = "noise_rate"
             first = inside[np.lexsort((inside, -lead))[:wanted]]
             wrong[first[proba[first, j] > own[first]]] = True
     rows = np.flatnonzero(wrong)
-    rows = rows[np.lexsort((rows, margin[rows]))]
+    rows = rows[np.lexsort((rows, own[rows]))]
     return LabelErrors(
         rows=rows,
         suggested=others[rows].argmax(axis=1),
-        score=margin[rows],
+        score=own[rows],
         expected=float(joint.sum() - np.trace(joint)),
         joint=joint,
     )

@@ -10,20 +10,33 @@ from django.utils.translation import gettext_lazy as _
 
 from labeling.models import Project
 from labeling.models.projects import Task
+from labeling.services import queue
 
 
 class ProjectForm(forms.ModelForm):
-    """Name, and whether a model's answers may be in view while people label."""
+    """Name, the order in which texts come, and whether a model's answers may be in view while people label."""
+
+    queue_order = forms.ChoiceField(
+        label=_("先标哪些"),
+        choices=lambda: queue.ORDERS.items(),
+        required=False,
+        help_text=_(
+            "自动：先把各种各样的文本都看到，模型值得一听之后，再看它分不清的。每个人还可以在标注页上自己换。"
+        ),
+    )
 
     class Meta:
         model = Project
-        fields = ["name", "show_suggestions"]
+        fields = ["name", "queue_order", "show_suggestions"]
         labels = {"name": _("项目名称"), "show_suggestions": _("标注时显示模型的建议")}
         help_texts = {
             "show_suggestions": _(
                 "每个人还可以在标注页上自己关掉。验证集和测试集的文本从不显示建议；看没看过建议，每个决定都记着。"
             )
         }
+
+    def clean_queue_order(self) -> str:
+        return self.cleaned_data["queue_order"] or self.instance.queue_order
 
 
 class SplitsForm(forms.Form):

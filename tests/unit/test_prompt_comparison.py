@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.fewshot.prompt_comparison import compare_prompts, disagreement, grouped, hits_of, holm
+from training.fewshot.evaluation import holm
+from training.fewshot.prompt_comparison import compare_prompts, disagreement, grouped, hits_of
 
 
 def answers(*labels: int, n_labels: int = 3) -> np.ndarray:

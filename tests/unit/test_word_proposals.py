@@ -122,14 +122,43 @@ def test_the_search_measures_exactly_what_the_word_would_do(reader: PromptReader
         reader, prompt, 0, name="球赛", method=method, texts=texts, right_sets=right, reference=texts[:8]
     )
     assert found
-    losses = [one.effect.loss_change for one in found if one.effect]
-    assert losses == sorted(losses)
-    best = found[0]
-    swapped = reader.prompt([Label("sports", (best.word,)), *fewshot_tiny.LABELS[1:]], "{text}主题是{mask}。")
-    if swapped.n_masks == prompt.n_masks:
+    expected = [round(one.effect.expected, 4) for one in found if one.effect]
+    assert expected == sorted(expected, reverse=True)
+    for one in found:
+        swapped = reader.prompt(
+            [Label("sports", (one.word,)), *fewshot_tiny.LABELS[1:]], "{text}主题是{mask}。"
+        )
+        assert one.effect
+        if one.effect.n < len(texts) or swapped.n_masks != prompt.n_masks:
+            continue  # found in one half of the texts, judged by the other
         before = reader.scored(prompt, method, texts, texts[:8])[1]
         after = reader.scored(swapped, method, texts, texts[:8])[1]
-        assert best.effect == words.effect(before, after, right)
+        same = words.effect(before, after, right)
+        assert (one.effect.before, one.effect.after, one.effect.low) == (same.before, same.after, same.low)
+
+
+def some_effect(difference: float, n: int = 200, p_value: float = 0.5) -> words.Effect:
+    error = 0.5 * n**-0.5
+    low, high = difference - 2 * error, difference + 2 * error
+    return words.Effect(n, 0.5, 0.5 + difference, low, high, error, p_value, 0.0)
+
+
+def test_what_chance_alone_may_give_is_expected_of_none() -> None:
+    """Differences no wider than their errors: each is expected to do what they do on average."""
+    found = words.expectations([some_effect(one) for one in (-0.03, -0.02, 0.0, 0.03)])
+    assert [one.expected for one in found] == pytest.approx([-0.005] * 4)
+    assert not any(one.tell_apart for one in found)
+
+
+def test_what_stands_out_is_kept_in_part() -> None:
+    found = words.expectations(
+        [some_effect(0.3, p_value=1e-6), *(some_effect(one) for one in (-0.02, 0.0, 0.01, -0.01))]
+    )
+    assert 0.2 < found[0].expected < 0.3
+    assert [one.tell_apart for one in found] == [True, False, False, False, False]
+    worse = words.expectations([some_effect(-0.3, p_value=1e-6), some_effect(0.0)])
+    assert not worse[0].tell_apart  # it can be told apart, but for the worse
+    assert words.expectations([]) == []
 
 
 def test_a_proposal_is_never_another_labels_word_nor_longer_than_the_masks(reader: PromptReader) -> None:

@@ -195,6 +195,16 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> float:
     return min(1.0, 2 * sum(math.exp(value) for value in logs))
 
 
+def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
+    """Which hypotheses fall at family-wise `level` (Holm 1979): the k-th smallest against level / (m − k + 1)."""
+    falls = [False] * len(p_values)
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        if p_values[place] > level / (len(p_values) - rank):
+            break
+        falls[place] = True
+    return falls
+
+
 def compare(first_right: np.ndarray, second_right: np.ndarray, *, repeats: int = 2000, seed: int = 0) -> dict:
     """Paired comparison of two models on the same texts.
 

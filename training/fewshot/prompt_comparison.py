@@ -13,7 +13,6 @@ import numpy as np
 
 from training.fewshot import evaluation, zero_shot
 
-LEVEL = 0.05
 MAX_TOGETHER = 4
 
 
@@ -41,7 +40,7 @@ def compare_prompts(scores: Sequence[np.ndarray], right_sets: Sequence[frozenset
                 "p_value": round(found["p_value"], 5),
             }
         )
-    for pair, apart in zip(pairs, holm([pair["p_value"] for pair in pairs]), strict=True):
+    for pair, apart in zip(pairs, evaluation.holm([pair["p_value"] for pair in pairs]), strict=True):
         pair["tell_apart"] = apart
     right = [int(one.sum()) for one in hits]
     groups = grouped(right, {(p["first"], p["second"]) for p in pairs if p["tell_apart"]})
@@ -63,16 +62,6 @@ def hits_of(scores: np.ndarray, right_sets: Sequence[frozenset[int]]) -> np.ndar
     """bool (n,): whether the likeliest label is a right one."""
     best = scores.argmax(axis=1).tolist()
     return np.array([label in right for label, right in zip(best, right_sets, strict=True)], dtype=bool)
-
-
-def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
-    """Which hypotheses fall at family-wise `level` (Holm 1979): the k-th smallest against level / (m − k + 1)."""
-    falls = [False] * len(p_values)
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        if p_values[place] > level / (len(p_values) - rank):
-            break
-        falls[place] = True
-    return falls
 
 
 def grouped(right: Sequence[int], apart: set[tuple[int, int]]) -> list[list[int]]:

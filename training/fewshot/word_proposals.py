@@ -51,15 +51,26 @@ class Lexicon:
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """Accuracy on the same `n` texts before and after, with the paired 95 % interval of the difference."""
+    """Accuracy on the same `n` texts before and after, with the paired 95 % interval of the difference.
+
+    `error`: the difference's standard error. `expected`: what to expect of it on other texts, see `expectations`;
+    `tell_apart`: the difference stands after correction for all the candidates that were tried.
+    """
 
     n: int
     before: float
     after: float
     low: float
     high: float
-    tell_apart: bool
+    error: float
+    p_value: float
     loss_change: float
+    expected: float = 0.0
+    tell_apart: bool = False
+
+    @property
+    def difference(self) -> float:
+        return self.after - self.before
 
 
 def script_of(word: str) -> str:
@@ -170,9 +181,38 @@ def effect(before: np.ndarray, after: np.ndarray, right_sets: Sequence[frozenset
         after=float(second.mean()),
         low=compared["interval"][0],
         high=compared["interval"][1],
-        tell_apart=compared["tell_apart"],
+        error=float(np.std(second.astype(float) - first, ddof=1) / np.sqrt(len(first)))
+        if len(first) > 1
+        else 0.0,
+        p_value=compared["p_value"],
         loss_change=_loss(after, right_sets) - _loss(before, right_sets),
     )
+
+
+def expectations(effects: Sequence[Effect]) -> list[Effect]:
+    """The effects of all the candidates of a label with `expected` and `tell_apart` set.
+
+    The best of many is the best by luck too. So each difference is drawn to the mean of all as far as their spread is
+    no more than chance makes (empirical Bayes; the spread by DerSimonian and Laird 1986), and McNemar's p is held
+    against Holm's level.
+    """
+    if not effects:
+        return []
+    differences = np.array([one.difference for one in effects])
+    # Of a word that changes no answer the error is not 0, but that of one answer.
+    errors = np.maximum([one.error for one in effects], [1.0 / max(1, one.n) for one in effects])
+    weights = errors**-2
+    middle = float((weights * differences).sum() / weights.sum())
+    excess = float((weights * (differences - middle) ** 2).sum()) - (len(effects) - 1)
+    scale = float(weights.sum() - (weights**2).sum() / weights.sum())
+    spread = max(0.0, excess / scale) if scale > 0 else 0.0
+    kept = spread / (spread + errors**2)
+    expected = middle + kept * (differences - middle)
+    apart = evaluation.holm([one.p_value for one in effects])
+    return [
+        dataclasses.replace(one, expected=float(value), tell_apart=told and one.difference > 0)
+        for one, value, told in zip(effects, expected, apart, strict=True)
+    ]
 
 
 def words_in(text: str, words: frozenset[str] | set[str], longest: int = LONGEST_CHARACTERS) -> set[str]:

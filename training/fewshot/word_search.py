@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from training.fewshot import verbalizer
+from training.fewshot import evaluation, verbalizer
 from training.fewshot.prompt_reader import OnBatch, Prompt, PromptReader
 from training.fewshot.word_proposals import (
     Effect,
     Lexicon,
     effect,
+    expectations,
     fill_lift,
     lexicon,
     log_odds,
@@ -22,9 +23,9 @@ from training.fewshot.word_proposals import (
 )
 
 N_PROPOSED = 12
-N_FILLS, N_STANDING, N_NEAR = 16, 16, 12
-# Fewer texts of a label than these say nothing about its words.
-MIN_TEXTS = 3
+N_FILLS, N_STANDING, N_NEAR = 10, 10, 12
+# Fewer texts of a label in a half than these say nothing about its words.
+MIN_TEXTS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,8 @@ def propose(
     `name`: the label's, for people. `right_sets[i]`: the class ids of text i. `reference`: texts that calibrate the scores. Words that any label has,
     or that cannot be read in the present number of masks, are left out.
     """
-    sources = _candidates(reader, prompt, label, name, texts, right_sets, on_batch)
+    halves = _halves(right_sets, len(prompt.words.labels))
+    sources, judges = _candidates(reader, prompt, label, name, texts, right_sets, halves, on_batch)
     if not texts:
         return [
             Found(word, tuple(found), _tokens(reader, word), None)
@@ -64,13 +66,20 @@ def propose(
     if method != "cloze":
         reader.vectors([prompt.template.statement(word) for word in sources], on_batch)
     before = reader.scored(prompt, method, texts, reference, on_batch)[1]
-    measured = []
-    for word, found in sources.items():
+    effects = []
+    for word in sources:
         after = reader.scored(with_word(prompt, label, word, reader), method, texts, reference, on_batch)[1]
-        measured.append(Found(word, tuple(found), _tokens(reader, word), effect(before, after, right_sets)))
-    # The loss sees what the accuracy of a few texts is too coarse for.
-    measured.sort(key=lambda one: one.effect.loss_change if one.effect else 0.0)
-    return measured[:limit]
+        rows = judges[word]
+        effects.append(effect(before[rows], after[rows], [right_sets[row] for row in rows]))
+    found = [
+        Found(word, tuple(sources[word]), _tokens(reader, word), one)
+        for word, one in zip(sources, expectations(effects), strict=True)
+    ]
+    # Where nothing can be told by accuracy, the loss sees more.
+    found.sort(
+        key=lambda one: (-round(one.effect.expected, 4), one.effect.loss_change) if one.effect else (0, 0)
+    )
+    return found[:limit]
 
 
 def with_word(prompt: Prompt, label: int, word: str, reader: PromptReader) -> Prompt:
@@ -89,20 +98,27 @@ def _candidates(
     name: str,
     texts: Sequence[str],
     right_sets: Sequence[frozenset[int]],
+    halves: Sequence[np.ndarray],
     on_batch: OnBatch | None,
-) -> dict[str, list[str]]:
-    """{word: its sources} in the order name, texts, neighbour."""
+) -> tuple[dict[str, list[str]], dict[str, np.ndarray]]:
+    """{word: its sources} in the order name, texts, neighbour; and {word: rows of the texts that may judge it}.
+
+    A word found in one half of the texts is judged by the other; one that was found without them by all.
+    """
     scripts = scripts_asked_for([word for one in prompt.words.labels for word in one.words])
     words = _lexicon(reader, texts, scripts)
     taken = {ids for group in prompt.words.token_ids for ids in group}
     unknown = reader.special.unk
     found: dict[str, list[str]] = {}
+    judges: dict[str, set[int]] = {}
+    all_rows = range(len(texts))
 
-    def add(source: str, candidates: Sequence[str]) -> None:
+    def add(source: str, candidates: Sequence[str], rows: Iterable[int] = all_rows) -> None:
         for word in candidates:
             ids = tuple(reader.word_ids(word))
             if ids and ids not in taken and unknown not in ids and len(ids) <= prompt.n_masks:
                 sources = found.setdefault(word, [])
+                judges.setdefault(word, set()).update(rows)
                 if source not in sources:
                     sources.append(source)
 
@@ -110,22 +126,33 @@ def _candidates(
     named = words_in(name, known)
     whole = [name] if len(name) <= 8 and scripts_asked_for([name]) <= scripts else []
     add("name", [*whole, *sorted(named, key=name.index)])
-    inside = np.array([label in right for right in right_sets], dtype=bool)
-    if inside.sum() >= MIN_TEXTS and not inside.all():
-        if reader.reader.has_mask_head:
-            states = reader.states(prompt, texts, on_batch)
-            lift = fill_lift(states, inside, reader.reader.table, reader.reader.bias, words)
-            add("texts", [words.words[place] for place in np.argsort(-lift)[:N_FILLS]])
-        standing = log_odds([words_in(text, known) for text in texts], inside, words.words)
+    states = reader.states(prompt, texts, on_batch) if texts and reader.reader.has_mask_head else None
+    standing_in = [words_in(text, known) for text in texts]
+    for half, rest in zip(halves, reversed(halves), strict=True):
+        inside = np.array([label in right_sets[row] for row in half], dtype=bool)
+        if inside.sum() < MIN_TEXTS or inside.all():
+            continue
+        if states is not None:
+            lift = fill_lift(states[half], inside, reader.reader.table, reader.reader.bias, words)
+            add("texts", [words.words[place] for place in np.argsort(-lift)[:N_FILLS]], rest.tolist())
+        standing = log_odds([standing_in[row] for row in half], inside, words.words)
         top = [place for place in np.argsort(-standing)[:N_STANDING] if standing[place] > 0]
-        add("texts", [words.words[place] for place in top])
+        add("texts", [words.words[place] for place in top], rest.tolist())
     if len(words):
         own = reader.reader.table[[token for ids in prompt.words.token_ids[label] for token in ids]].mean(
             axis=0
         )
         near = neighbours_of(own, reader.reader.table, words, N_NEAR)
         add("neighbour", [words.words[place] for place in near])
-    return found
+    return found, {word: np.array(sorted(rows), dtype=np.int64) for word, rows in judges.items()}
+
+
+def _halves(right_sets: Sequence[frozenset[int]], n_labels: int) -> list[np.ndarray]:
+    """Two halves of the texts with every label spread evenly."""
+    if not right_sets:
+        return []
+    first = np.array([min(right, default=n_labels) for right in right_sets])
+    return [held_out for _, held_out in evaluation.stratified_folds(first, 2, seed=0)]
 
 
 def _lexicon(reader: PromptReader, texts: Sequence[str], scripts: frozenset[str]) -> Lexicon:

@@ -188,13 +188,18 @@ class Accuracy:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Effect:
-    """Expected accuracy with the proposed word in place of the label's words, on the same `n` texts, paired."""
+    """Accuracy with the proposed word in place of the label's words, on the same `n` texts, paired.
+
+    These texts had no part in finding the word. `low`, `high`: 95 % interval of the difference. `expected`: the
+    difference to expect on other texts, drawn to what all the words tried have in common, since the best of many is
+    the best by luck too. `tell_apart`: better even after correction for the number of words tried."""
 
     n: int
     before: float
     after: float
     low: float
     high: float
+    expected: float
     tell_apart: bool
 
     @property

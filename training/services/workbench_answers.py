@@ -242,6 +242,7 @@ def _effect(effect: Any) -> dict[str, Any]:
         "after": round(effect.after, 4),
         "low": round(effect.low, 4),
         "high": round(effect.high, 4),
+        "expected": round(effect.expected, 4),
         "tell_apart": effect.tell_apart,
     }
 

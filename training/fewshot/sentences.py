@@ -12,7 +12,7 @@ from training.fewshot.forward import run_rows
 from training.fewshot.networks import TextNetwork, mean_vector
 from training.fewshot.runner import TextEncoder
 from training.fewshot.template import Template, parse
-from training.fewshot.templates import DEFAULT_TEMPLATE, candidates
+from training.fewshot.templates import CANDIDATES, DEFAULT_TEMPLATE
 from training.fewshot.zero_shot import unit
 
 
@@ -68,7 +68,7 @@ def choose_templates(bench: Bench, reader: TextNetwork, encoder: TextEncoder) ->
     vectors = text_vectors(bench, reader, encoder, bench.train.texts)
     texts = unit(vectors - vectors.mean(axis=0))
     scored = []
-    for written in candidates():
+    for written in CANDIDATES:
         template = parse(written)
         rows = label_vectors(bench, reader, [template])
         logits = texts @ unit(rows - rows.mean(axis=0)).T

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-# Neutral sentences about a subject, about a judgement, about a wish: what the word then says, the encoder reads.
+# Sentences about a subject, a judgement, a wish, a pair of texts: what the word then says, the encoder reads. In each
+# group the best on the train and dev texts of docs/research/2026-11-workbench.md comes first.
 LIBRARY: dict[str, tuple[str, ...]] = {
     "topic": (
         "这是一条{mask}新闻。{text}",
-        "这是一篇关于{mask}的文章。{text}",
         "下面的内容与{mask}有关。{text}",
+        "这是一篇关于{mask}的文章。{text}",
+        "标题：{text}。栏目：{mask}。",
         "这段文字的主题是{mask}。{text}",
     ),
     "sentiment": (
@@ -18,12 +20,33 @@ LIBRARY: dict[str, tuple[str, ...]] = {
     "intent": (
         "用户的意图是{mask}。{text}",
         "这个问题属于{mask}。{text}",
+        "用户想要{mask}。{text}",
+    ),
+    "pair": (
+        "{text_a}？{mask}，{text_b}",
+        "{text_a}，{text_b}，这两句话的意思{mask}。",
+        "{text_a}，{mask}{text_b}",
     ),
     "plain": ("{mask}。{text}",),
     "english": ("This text is about {mask}. {text}", "It is {mask}. {text}"),
 }
 
 DEFAULT_TEMPLATE = "下面的内容与{mask}有关。{text}"
+# What a run without a template of its own chooses from (measured in docs/research/2026-11-few-shot.md).
+CANDIDATES = (
+    "这是一条{mask}新闻。{text}",
+    "这是一篇关于{mask}的文章。{text}",
+    "下面的内容与{mask}有关。{text}",
+    "这段文字的主题是{mask}。{text}",
+    "{text}总的来说，{mask}。",
+    "{text}我觉得{mask}。",
+    "这是一条{mask}的评价。{text}",
+    "用户的意图是{mask}。{text}",
+    "这个问题属于{mask}。{text}",
+    "{mask}。{text}",
+    "This text is about {mask}. {text}",
+    "It is {mask}. {text}",
+)
 
 
 def relatives_of(template: str) -> list[str]:
@@ -36,8 +59,3 @@ def relatives_of(template: str) -> list[str]:
 
     nearest = max(LIBRARY.values(), key=likeness)
     return [one for one in nearest if one != template]
-
-
-def candidates() -> tuple[str, ...]:
-    """Every template of the library."""
-    return tuple(template for group in LIBRARY.values() for template in group)

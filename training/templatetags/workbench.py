@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import template
-from django.utils.translation import gettext_lazy as _
 
 from labeling.models import Project
-from training.fewshot.templates import LIBRARY
 from training.models import TrainingRun
+from training.services.template_library import Group, library
 
 register = template.Library()
 
-TITLES = {
-    "topic": _("主题"),
-    "sentiment": _("情感"),
-    "intent": _("意图"),
-    "pair": _("两段文本的关系"),
-    "plain": _("不加句子"),
-    "english": _("英文文本"),
-}
 # Older runs of one version than these are reached from the list of runs.
 SHOWN_RUNS = 5
 
 
 @register.simple_tag
-def template_library() -> list[dict[str, Any]]:
-    """`[{"title", "templates"}]`: the engine's library in groups."""
-    return [
-        {"title": TITLES.get(group, group), "templates": templates} for group, templates in LIBRARY.items()
-    ]
+def template_library() -> list[Group]:
+    """The engine's library in groups, each template with its name and when to use it."""
+    return library()
 
 
 @register.simple_tag

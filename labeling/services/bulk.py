@@ -165,7 +165,6 @@ def _give(action: BulkAction, label: Label, shown: Mapping[int, str], by_model: 
             given.append(example)
     Annotation.objects.bulk_create(events)
     keep_again(project=project, examples=given)
-    if project.overlap == 1:  # where several decide each text, their places stand for what they decided
-        leases.forget(example_ids=[one.pk for one in given if one.status == Status.LABELLED])
+    leases.close(project=project, example_ids=[one.pk for one in given if one.status == Status.LABELLED])
     action.done = len(given)
     action.save()

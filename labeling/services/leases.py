@@ -209,6 +209,13 @@ def align(*, project: Project, opinions: dict[int, tuple[set[int], set[int]]]) -
     Lease.objects.bulk_create(new, ignore_conflicts=True)
 
 
+def close(*, project: Project, example_ids: Iterable[int]) -> None:
+    """These texts are decided: nobody holds them any more. Where several decide each text, the places of those who
+    have decided stay used."""
+    rows = Lease.objects.filter(example_id__in=list(example_ids))
+    (rows if project.overlap == 1 else rows.filter(expires_at__isnull=False)).delete()
+
+
 def forget(*, example_ids: Iterable[int]) -> None:
     """Every place at these texts is free again: their label was taken away and all may decide anew."""
     Lease.objects.filter(example_id__in=list(example_ids)).delete()

@@ -15,6 +15,7 @@ from django.utils import timezone
 from labeling.models import Lease
 from labeling.models.texts import Status
 from labeling.services import annotate, leases, members, queue
+from labeling.services.imports import import_now
 from tests import factories as make
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -225,3 +226,50 @@ def test_ten_people_at_once_hold_and_decide_each_text_exactly_as_often_as_asked(
     assert set(Counter(project.annotations.values_list("example", flat=True)).values()) == {overlap}
     assert project.examples.exclude(status=Status.LABELLED).count() == 0
     assert not Lease.objects.filter(expires_at__isnull=False).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_people_label_while_an_import_runs_and_nothing_is_lost_or_doubled(tmp_path):
+    project = make.make_project(dev_percent=0, test_percent=0)
+    label_id = make.make_label(project).pk
+    people = [make.make_member(project) for _ in range(4)]
+    for _ in range(40):
+        make.make_example(project)
+    path = tmp_path / "texts.txt"
+    path.write_text("".join(f"导入的第{number}条\n" for number in range(4_000)), encoding="utf-8")
+    imported = threading.Event()
+    decided: list[int] = []
+    failures: list[BaseException] = []
+
+    def bring() -> None:
+        try:
+            import_now(project=project, user=project.created_by, path=path)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            imported.set()
+            connection.close()
+
+    def work(user) -> None:
+        try:
+            while not imported.is_set():
+                for example in queue.next_texts(project=project, user=user, n=2).texts:
+                    annotate.decide(
+                        project=project, user=user, example_id=example.pk, action="label", label_id=label_id
+                    )
+                    decided.append(example.pk)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=[user]) for user in people]
+    threads.append(threading.Thread(target=bring))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert project.examples.count() == 4_040
+    assert len(decided) == len(set(decided)) == project.annotations.filter(action="label").count() > 0
+    assert project.examples.filter(status=Status.LABELLED).count() == len(decided)

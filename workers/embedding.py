@@ -17,13 +17,18 @@ from workers.readers import reader_for
 BATCH_SIZE = 16
 
 
-def encoder_of(reader: Reader) -> embeddings.Encoder:
-    """What `embeddings` needs of a reader."""
+def encoder_of(reader: Reader, running: RunningJob) -> embeddings.Encoder:
+    """What `embeddings` needs of a reader. The heart beats, and a stop is heard, after each batch."""
+
+    def after_batch(done: int) -> None:
+        if running.should_stop():
+            raise running.stopped()
+
     return embeddings.Encoder(
         name=reader.backbone.name,
         hash=reader.backbone.hash,
         hidden_size=reader.hidden_size,
-        read=lambda texts: reader.sentence_vectors(texts, batch_size=BATCH_SIZE),
+        read=lambda texts: reader.sentence_vectors(texts, batch_size=BATCH_SIZE, on_batch=after_batch),
     )
 
 
@@ -31,7 +36,7 @@ def embed(running: RunningJob) -> bool:
     """Do one turn of the job; whether all of it is done. Raises what ends a job early (workers.context)."""
     job = running.job
     running.report(stage="load")
-    encoder = encoder_of(reader_for())
+    encoder = encoder_of(reader_for(), running)
     try:
         embedded = embeddings.embed_texts(
             project=job.project,

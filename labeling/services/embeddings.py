@@ -30,7 +30,8 @@ from labeling.models.jobs import JobKind, JobStatus
 LOG = logging.getLogger(__name__)
 
 QUEUE = "bulk"
-CHUNK_TEXTS = 512
+# A chunk is on the disk, and told, before the next one: seconds even on a slow machine.
+CHUNK_TEXTS = 128
 ID_ROWS = 20_000
 # Another job of the queue waits at most about so long behind a long embedding.
 TURN_SECONDS = 60

@@ -146,8 +146,7 @@ def test_groups_of_nearly_equal_texts(signed_in: Client, project: Any) -> None:
     assert rows[0].text in page
     assert rows[2].text not in page
     assert "0.975" in page
-    for at in ("0.99", "0.98"):
-        assert "没有几乎相同" in signed_in.get(url(project, "duplicates", at=at)).content.decode()
+    assert "没有几乎相同" in signed_in.get(url(project, "duplicates", at="0.98")).content.decode()
     for strange in ("1e9", "-1", "x", "9" * 20):
         assert signed_in.get(url(project, "duplicates", at=strange, page=strange)).status_code == 200
 

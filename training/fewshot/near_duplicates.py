@@ -1,7 +1,7 @@
 """Pairs of texts whose vectors are nearly the same. numpy only.
 
-All pairs are compared up to EXACT_ROWS. Above, rows are first sorted into cells, each into the two whose centre is
-nearest (an inverted file, as in Jégou, Douze and Schmid, "Product quantization for nearest neighbor search", 2011),
+All pairs are compared up to EXACT_ROWS. Above, rows are first sorted into cells, each into the three whose centre
+is nearest (an inverted file, as in Jégou, Douze and Schmid, "Product quantization for nearest neighbor search", 2011),
 and compared inside their cells: two rows that are nearly the same share one of them
 (measured: docs/research/2026-11-reader.md).
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 EXACT_ROWS = 20_000
 CELL_ROWS = 1_500
-CELLS_A_ROW = 2
+CELLS_A_ROW = 3
 BLOCK_ROWS = 1_024
 PARTNERS_A_ROW = 20
 LARGEST_PAIRS = 200_000

@@ -124,12 +124,14 @@ def run_embedding(running: RunningJob) -> None:
 
 
 def run_quality(running: RunningJob) -> None:
-    record = quality.run_check(
-        running.job.quality_check,
-        sentence_vectors,
-        on_progress=partial(_report, running),
-        should_stop=running.should_stop,
-    )
+    with _engine_errors(running):
+        embedding.embed(running)  # texts that came in since; what it left to others is compared by its words
+        record = quality.run_check(
+            running.job.quality_check,
+            sentence_vectors,
+            on_progress=partial(_report, running),
+            should_stop=running.should_stop,
+        )
     _finish(running, record)
 
 

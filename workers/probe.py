@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from labeling.models import Project
-from labeling.services import probe_requests, scores
+from labeling.services import embeddings, probe_requests, scores
 from training.services import probe
 from workers.readers import reader_for
 
@@ -31,6 +31,9 @@ def train_probe(project_id: int) -> str:
         # Deleted meanwhile: nothing of it may stay behind.
         shutil.rmtree(scores.folder_of(project_id), ignore_errors=True)
         return "gone"
+    if trained.coverage < 1:
+        # Its end asks for the next training.
+        embeddings.ensure_embedding(project=project)
     if trained.reason:
         return trained.reason
     logger.info(

@@ -25,7 +25,7 @@ from training.fewshot import ranking, strategies
 from training.fewshot.backbones import resolve
 from training.fewshot.config import SHIPPED_BACKBONE
 from training.fewshot.data import FewShotData, read_folder
-from training.fewshot.evaluation import bootstrap_interval, wilson_interval
+from training.fewshot.evaluation import bootstrap_interval
 from training.fewshot.ranking import Pool
 from training.fewshot.reader import Reader
 from training.fewshot.template import parse
@@ -33,7 +33,6 @@ from training.fewshot.zero_shot import label_vectors
 
 OWN_TEMPLATE = {"tnews": "以下是一条{mask}新闻。{text}", "eprstmt": "{text}总的来说，{mask}。"}
 SHOWN = (10, 20, 30, 40, 60, 80, 120, 160, 200, 240, 320, 400)
-WORTH_ABOVE = 10  # as `Scores.worth_hearing` asks for
 
 Vectors = dict[str, np.ndarray]
 
@@ -95,59 +94,62 @@ class Replay:
             return left[:n].tolist()
         vectors, counts = self.x[left], np.bincount(self.y[taken], minlength=self.n_labels)
         few = len(taken) < 3 * self.n_labels
-        worth = False
+        leading = "diverse"
         if len(taken) >= 2:
             learnt = probes.learn(self.prompts[0], self.x[taken], self.y[taken])
             probe, committee = learnt.probe, self.prompts if few else learnt.committee
-            low = wilson_interval(round((learnt.accuracy or 0) * learnt.n_held_out), learnt.n_held_out)[0]
-            worth = learnt.n_held_out >= WORTH_ABOVE and low > max(learnt.baseline, 1 / self.n_labels)
+            leading = ranking.leading(
+                accuracy=learnt.accuracy,
+                n_held_out=learnt.n_held_out,
+                baseline=learnt.baseline,
+                n_labels=self.n_labels,
+            )
         else:
             probe, committee = self.prompts[0], self.prompts
         members = np.stack([member.predict_proba(vectors) for member in committee])
         pool = Pool(
             probe.predict_proba(vectors), strategies.disagreement(members), vectors, self.x[taken], counts
         )
-        return left[_ORDERS[order](pool, len(taken), worth)[:n]].tolist()
+        return left[_ORDERS[order](pool, len(taken), leading)[:n]].tolist()
 
 
-def _auto(pool: Pool, n_labelled: int, worth: bool) -> np.ndarray:
-    name = ranking.leading(n_labelled=n_labelled, n_labels=len(pool.counts), worth_hearing=worth)
-    return ranking.order(name, pool)
+def _auto(pool: Pool, n_labelled: int, leading: str) -> np.ndarray:
+    return ranking.order(leading, pool)
 
 
-def _mixture(switch: int, first: str, then: str) -> Callable[[Pool, int, bool], np.ndarray]:
-    return lambda pool, n, worth: ranking.order(first if n < switch * len(pool.counts) else then, pool)
+def _mixture(switch: int, first: str, then: str) -> Callable[[Pool, int, str], np.ndarray]:
+    return lambda pool, n, leading: ranking.order(first if n < switch * len(pool.counts) else then, pool)
 
 
-def _density(pool: Pool, n_labelled: int, worth: bool) -> np.ndarray:
+def _density(pool: Pool, n_labelled: int, leading: str) -> np.ndarray:
     """Entropy weighted with density (Settles and Craven 2008)."""
     score = strategies.mixed([strategies.entropy(pool.proba), strategies.density(pool.vectors)], [1.0, 1.0])
     return strategies.top(score, len(score))
 
 
-def _centres(pool: Pool, n_labelled: int, worth: bool) -> np.ndarray:
+def _centres(pool: Pool, n_labelled: int, leading: str) -> np.ndarray:
     """The middles of as many clusters as there are texts to take, those with disagreement weighing more."""
     weights = 0.5 + strategies.mixed([pool.disagreement], [1.0])
     return strategies.centres(pool.vectors, 30, seed=n_labelled, weights=weights)
 
 
-def _torn_centres(pool: Pool, n_labelled: int, worth: bool) -> np.ndarray:
+def _torn_centres(pool: Pool, n_labelled: int, leading: str) -> np.ndarray:
     """Clusters weighted by the margin: doubt, spread over the pool (as BADGE wants it, arXiv 1906.03671)."""
     doubt = strategies.margin(pool.proba)
     return strategies.centres(pool.vectors, 30, seed=n_labelled, weights=doubt**2)
 
 
-_ORDERS: dict[str, Callable[[Pool, int, bool], np.ndarray]] = {
-    **{name: (lambda pool, n, worth, name=name: ranking.order(name, pool)) for name in ranking.NAMES},
+_ORDERS: dict[str, Callable[[Pool, int, str], np.ndarray]] = {
+    **{name: (lambda pool, n, leading, name=name: ranking.order(name, pool)) for name in ranking.NAMES},
     "auto": _auto,
-    "least confidence": lambda pool, n, worth: strategies.top(strategies.least_confidence(pool.proba), 400),
+    "least confidence": lambda pool, n, leading: strategies.top(strategies.least_confidence(pool.proba), 400),
     "entropy × density": _density,
     "cluster centres": _centres,
     "doubt in clusters": _torn_centres,
     "diverse, margin from 2": _mixture(2, "diverse", "margin"),
     "diverse, margin from 8": _mixture(8, "diverse", "margin"),
     "balance, margin from 4": _mixture(4, "balance", "margin"),
-    "random, margin from 4": lambda pool, n, worth: (
+    "random, margin from 4": lambda pool, n, leading: (
         np.arange(len(pool.proba)) if n < 4 * len(pool.counts) else ranking.order("margin", pool)
     ),
 }

@@ -121,7 +121,7 @@ def test_auto_begins_with_variety_and_goes_on_with_doubt(project):
     for pk, label_id in kept.items():
         project.examples.filter(pk=pk).update(label=label_id, status="labelled")
     probe.train(project, sentence_vectors)
-    assert queue_orders.WHY[queue_orders.read(project.pk, "auto").why[0]] == "margin"
+    assert queue_orders.WHY[queue_orders.read(project.pk, "auto").why[0]] == "uncertain"
 
 
 def test_suggestions_follow(project):

@@ -15,8 +15,8 @@ RANKED = 2_000
 DIVERSE = 160
 DIVERSE_OF = 8_000
 KNOWN_AT_MOST = 2_000
-# Fewer labelled texts a label than this, and variety comes before doubt (docs/research/2026-11-strategies.md).
-VARIETY_UNTIL = 4
+# When "auto" trusts the probe's doubt: this many held-out texts, and so many times better than guessing.
+KNOWN_FROM, ABOVE_GUESSING = 10, 1.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,9 +47,15 @@ def order(name: str, pool: Pool) -> np.ndarray:
     return _ORDERS[name](pool)
 
 
-def leading(*, n_labelled: int, n_labels: int, worth_hearing: bool) -> str:
-    """The order that "auto" follows now: variety, until the probe is worth hearing and has seen a few texts a label."""
-    return "margin" if worth_hearing and n_labelled >= VARIETY_UNTIL * n_labels else "diverse"
+def leading(*, accuracy: float | None, n_held_out: int, baseline: float, n_labels: int) -> str:
+    """The order that "auto" follows now: variety at first, then what the probe is least sure of, once it clearly
+    knows more than guessing would: `accuracy` on `n_held_out` texts against the largest label's share and chance.
+
+    A probe that begins at the labels' sentences usually does after ten labels, earlier than one that begins at
+    nothing; where the words mislead it, variety goes on (docs/research/2026-11-strategies.md)."""
+    guess = max(baseline, 1.0 / max(1, n_labels))
+    knows = accuracy is not None and n_held_out >= KNOWN_FROM and accuracy >= ABOVE_GUESSING * guess
+    return "uncertain" if knows else "diverse"
 
 
 def diverse(pool: Pool) -> np.ndarray:

@@ -59,13 +59,15 @@ class Lessons:
 
 @dataclass(frozen=True)
 class Trained:
-    """What one training did, for the log and the bench. `reason`: why nothing was trained, "" otherwise."""
+    """What one training did, for the log and the bench. `reason`: why nothing was trained, "" otherwise; `coverage`:
+    the share of the project's texts that have a vector."""
 
     reason: str = ""
     n_labelled: int = 0
     n_scored: int = 0
     accuracy: float | None = None
     seconds: float = 0.0
+    coverage: float = 0.0
 
 
 def train(project: Project, encode: Encode) -> Trained:
@@ -76,7 +78,7 @@ def train(project: Project, encode: Encode) -> Trained:
         return Trained("no_vectors")
     sentences = label_sentences(project, encode)
     if len(sentences.label_ids) < 2:
-        return Trained("few_labels")
+        return Trained("few_labels", coverage=index.coverage)
     multi_label = project.task == Task.MULTI_LABEL
     start = probes.untrained(sentences.vectors[0], multi_label=multi_label)
     labelled = lessons(project, index, sentences.label_ids, [Split.TRAIN, Split.POOL])
@@ -112,7 +114,7 @@ def train(project: Project, encode: Encode) -> Trained:
     seconds = time.monotonic() - began
     # The page has its answers by now; the curve takes a second more, every tenth label or so.
     stopping.note(project, start, labelled.vectors, labelled.targets, labelled.may_measure, found)
-    return Trained("", len(labelled.ids), len(rows), learnt.accuracy, seconds)
+    return Trained("", len(labelled.ids), len(rows), learnt.accuracy, seconds, index.coverage)
 
 
 def label_sentences(project: Project, encode: Encode) -> LabelSentences:

@@ -23,7 +23,10 @@ def write_orders(project: Project, scores: Scores, vectors: np.ndarray, rows: np
     pool = Pool(proba, disagreement, vectors, known, counts, rows, scores.multi_label)
     orders = {name: ranking.order(name, pool) for name in ranking.NAMES}
     leading = ranking.leading(
-        n_labelled=scores.n_labelled, n_labels=len(counts), worth_hearing=scores.worth_hearing
+        accuracy=scores.held_out,
+        n_held_out=scores.n_held_out,
+        baseline=scores.baseline,
+        n_labels=len(counts),
     )
     for name, order in {**orders, "auto": orders[leading]}.items():
         why = leading if name == "auto" else name

@@ -154,7 +154,9 @@ def test_each_list_opens_as_a_labelling_queue(owner, project):
     assert "主队三比一" in page
     assert '"source": "review"' in page
     assert "\\u6ca1\\u5b66\\u8fc7\\u8fd9\\u4e00\\u6761" in page or "没学过这一条" in page
-    more = owner.get(reverse("label_next", args=[project.pk]), {"queue": "errors", "have": first.example_id}).json()
+    more = owner.get(
+        reverse("label_next", args=[project.pk]), {"queue": "errors", "have": first.example_id}
+    ).json()
     assert [text["id"] for text in more["texts"]] == [second.example_id]
     assert "suggestion" not in more["texts"][0] or more["texts"][0]["suggestion"] is None
 
@@ -172,4 +174,6 @@ def test_a_viewer_reads_and_a_reviewer_acts(client, project, role, may_act):
     assert "主队三比一" in page
     assert ("没错</button>" in page) is may_act
     assert ("再检查一次" in read(client, "quality", project.pk)) is may_act
-    assert (client.get(reverse("label", args=[project.pk]), {"queue": "errors"}).status_code == 200) is may_act
+    assert (
+        client.get(reverse("label", args=[project.pk]), {"queue": "errors"}).status_code == 200
+    ) is may_act

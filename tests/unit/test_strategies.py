@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.fewshot import strategies
+from training.fewshot import ranking, strategies
 
 PROBA = np.array([[0.98, 0.01, 0.01], [0.5, 0.49, 0.01], [0.34, 0.33, 0.33], [0.7, 0.2, 0.1]])
 
@@ -135,3 +135,42 @@ def test_spread_puts_near_doubles_off():
     assert strategies.spread(order, vectors).tolist() == [7, 9, 10, 8]
     assert strategies.spread(order, vectors, window=1).tolist() == [7, 8, 9, 10]
     assert strategies.spread(order[:0], vectors[:0]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    "accuracy, n_held_out, baseline, n_labels, expected",
+    [
+        (None, 0, 0.0, 15, "uncertain"),
+        (0.1, 9, 0.3, 15, "uncertain"),  # too few to say
+        (0.3, 10, 0.3, 15, "diverse"),
+        (0.38, 40, 0.3, 15, "uncertain"),
+        (0.55, 40, 0.3, 2, "diverse"),  # chance is a half
+        (0.65, 40, 0.3, 2, "uncertain"),
+    ],
+)
+def test_what_auto_follows(accuracy, n_held_out, baseline, n_labels, expected):
+    found = ranking.leading(accuracy=accuracy, n_held_out=n_held_out, baseline=baseline, n_labels=n_labels)
+    assert found == expected
+
+
+def test_every_order_ranks_a_pool_and_an_empty_one():
+    random = np.random.default_rng(0)
+    for n in (0, 1, 40):
+        proba = random.dirichlet(np.ones(3), n)
+        pool = ranking.Pool(
+            proba, random.random(n), unit(random.normal(size=(n, 8))) if n else np.zeros((0, 8)),
+            np.zeros((0, 8)), np.array([3, 0, 1]),
+        )  # fmt: skip
+        for name in ranking.NAMES:
+            found = ranking.order(name, pool)
+            assert len(set(found.tolist())) == len(found) == n
+
+
+def test_an_order_picks_its_vectors_from_a_larger_index():
+    random = np.random.default_rng(0)
+    everything = unit(random.normal(size=(50, 8)))
+    rows = np.array([7, 3, 40])
+    proba = np.array([[0.9, 0.1], [0.5, 0.5], [0.7, 0.3]])
+    pool = ranking.Pool(proba, np.zeros(3), everything, everything[:2], np.array([1, 1]), rows)
+    np.testing.assert_allclose(pool.vectors_of(np.array([2])), everything[[40]], atol=1e-6)
+    assert ranking.order("margin", pool).tolist() == [1, 2, 0]

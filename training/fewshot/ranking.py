@@ -15,8 +15,8 @@ RANKED = 2_000
 DIVERSE = 160
 DIVERSE_OF = 8_000
 KNOWN_AT_MOST = 2_000
-# When "auto" trusts the probe's doubt: this many held-out texts, and so many times better than guessing.
-KNOWN_FROM, ABOVE_GUESSING = 10, 1.5
+# From so many held-out texts on, a probe that is not so many times better than guessing is not worth doubting.
+MEASURED_FROM, ABOVE_GUESSING = 10, 1.25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,14 +48,14 @@ def order(name: str, pool: Pool) -> np.ndarray:
 
 
 def leading(*, accuracy: float | None, n_held_out: int, baseline: float, n_labels: int) -> str:
-    """The order that "auto" follows now: variety at first, then what the probe is least sure of, once it clearly
-    knows more than guessing would: `accuracy` on `n_held_out` texts against the largest label's share and chance.
+    """The order that "auto" follows now: what the probe is least sure of, or variety where the probe turned out to
+    know no more than guessing would, `accuracy` on `n_held_out` texts against the largest label's share and chance.
 
-    A probe that begins at the labels' sentences usually does after ten labels, earlier than one that begins at
-    nothing; where the words mislead it, variety goes on (docs/research/2026-11-strategies.md)."""
+    For models that begin at nothing variety must come first. This one begins at the labels' sentences; replayed, its
+    doubt was worth more than variety from the first text on (docs/research/2026-11-strategies.md)."""
     guess = max(baseline, 1.0 / max(1, n_labels))
-    knows = accuracy is not None and n_held_out >= KNOWN_FROM and accuracy >= ABOVE_GUESSING * guess
-    return "uncertain" if knows else "diverse"
+    measured = accuracy is not None and n_held_out >= MEASURED_FROM
+    return "diverse" if measured and (accuracy or 0.0) < ABOVE_GUESSING * guess else "uncertain"
 
 
 def diverse(pool: Pool) -> np.ndarray:

@@ -78,8 +78,8 @@ def activity_of(project: Project) -> list[Activity]:
     result = []
     for membership in memberships:
         user = membership.user
-        done: dict[str, Any] = counted.get(user.pk, {})
-        holds: dict[str, Any] = held.get(user.pk, {})
+        done: Any = counted.get(user.pk, {})
+        holds: Any = held.get(user.pk, {})
         renewed = holds["until"] - timedelta(seconds=LEASE_SECONDS) if holds else None
         seen = [one for one in (user.last_login, done.get("last"), renewed) if one is not None]
         same, of = settled.get(user.pk, (0, 0))

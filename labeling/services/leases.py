@@ -124,9 +124,13 @@ def release_all(*, user: Any, project: Project | None = None) -> int:
     return (rows if project is None else rows.filter(project=project)).delete()[0]
 
 
-def done_with(user: Any) -> Exists:
-    """Whether `user` has used up their place at a text: they decided it, or passed it over."""
-    return Exists(Lease.objects.filter(example=OuterRef("pk"), user=user, expires_at__isnull=True))
+def done_by(*, project: Project, user: Any) -> QuerySet[Lease, Any]:
+    """Ids of the texts that `user` is done with while others may not be: decided, or passed over.
+
+    For `exclude(pk__in=…)`: both databases then walk the queue's index and look each text up in a table made once.
+    NOT EXISTS took PostgreSQL seconds as long as its statistics did not know of a person's first thousands."""
+    used = Lease.objects.filter(user=user, project=project, expires_at__isnull=True)
+    return used.values_list("example_id", flat=True)
 
 
 def passed_by(user: Any) -> Exists:

@@ -81,13 +81,16 @@ def open_to(project: Project, user: Any) -> QuerySet[Example]:
     """Open texts that `user` has not had yet: every order of the queue begins here."""
     opened = project.examples.filter(status=Status.OPEN)
     # Where one person decides each text, what they decided is not open.
-    return opened if project.overlap == 1 else opened.exclude(leases.done_with(user))
+    return (
+        opened if project.overlap == 1 else opened.exclude(pk__in=leases.done_by(project=project, user=user))
+    )
 
 
 def undecided(project: Project, user: Any) -> QuerySet[Example]:
     """Texts that `user` could still decide: open, not decided by them, and not skipped by them."""
     return project.examples.filter(status__in=[Status.OPEN, Status.SKIPPED]).exclude(
-        leases.done_with(user) | Q(status=Status.SKIPPED, pk__in=skipped_by(project, user).values("pk"))
+        Q(pk__in=leases.done_by(project=project, user=user))
+        | Q(status=Status.SKIPPED, pk__in=skipped_by(project, user).values("pk"))
     )
 
 

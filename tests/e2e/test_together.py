@@ -11,8 +11,8 @@ from django.test import Client
 from labeling.models import Annotation, Lease
 from labeling.models.annotations import Source
 from labeling.models.texts import Status
+from labeling.services import annotate, members, overlap
 from labeling.services import labels as label_service
-from labeling.services import members, overlap
 from tests import factories as make
 from tests.e2e.accessibility import serious_findings
 
@@ -86,6 +86,28 @@ def test_two_people_never_see_the_same_text_and_leaving_gives_theirs_back(sign_i
         pages[0].wait_for_timeout(100)
     assert not held.exists()
     assert Lease.objects.filter(user=other).exists()
+
+
+def test_texts_that_others_decided_meanwhile_leave_the_page_and_it_says_so(sign_in, project):
+    user = make.make_member(project)
+    page = sign_in(user)
+    page.goto(f"/p/{project.pk}/label/")
+    saved(page)
+    held = list(
+        Lease.objects.filter(user=user).order_by("example__order").values_list("example_id", flat=True)
+    )
+    label_id = project.labels.first().pk
+    for example_id in held[:2]:  # the one in view, and the next
+        annotate.decide(
+            project=project, user=project.created_by, example_id=example_id, action="label", label_id=label_id
+        )
+    page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(page.locator(".toast")).to_contain_text("已经有人标了")
+    page.keyboard.press("Digit2")
+    expect(page.locator("#text")).to_have_text(project.examples.get(pk=held[2]).text)
+    saved(page)
+    assert project.annotations.filter(example_id=held[0]).count() == 2
+    assert project.annotations.filter(example_id=held[1]).count() == 1
 
 
 def test_a_member_who_is_taken_out_while_labelling_is_told(sign_in, project):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
 from labeling.models import Example, Project
 from labeling.models.texts import Split
-from labeling.services import scores, search
+from labeling.services import scores, search, similar
 from labeling.services.bulk import MAX_TEXTS
 from labeling.services.filters import Filters
 
@@ -22,6 +23,7 @@ class Selection:
     examples: list[Example]
     by_model: bool
     after: str = ""
+    problem: str = ""
     shares: dict[int, float] = dataclasses.field(default_factory=dict)
 
 
@@ -45,6 +47,20 @@ def by_scores(project: Project, *, source: str, label_id: int, percent: int) -> 
     rows = rows[np.argsort(-proba[rows], kind="stable")][:SCANNED]
     shares = {int(found.example_ids[row]): float(proba[row]) for row in rows}
     return _open(project, shares)
+
+
+def by_similarity(project: Project, values: Mapping[str, str]) -> Selection:
+    """The texts nearest to a sentence or a text, as the page of similar texts finds them, the nearest first."""
+    try:
+        found = similar.find(project, similar.Query.of(values))
+    except Example.DoesNotExist:
+        found = None
+    except similar.SimilarUnavailable as error:
+        return Selection([], True, problem=str(similar.unavailable_words(error)))
+    kept = [one for one in found or [] if one.example.split in (Split.TRAIN, Split.POOL)][:MAX_TEXTS]
+    return Selection(
+        [one.example for one in kept], True, shares={one.example.pk: one.similarity for one in kept}
+    )
 
 
 def _open(project: Project, shares: dict[int, float]) -> Selection:

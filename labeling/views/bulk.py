@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from labeling.models import BulkAction, Project
 from labeling.permissions import project_for
-from labeling.services import bulk, bulk_selection, scores
+from labeling.services import bulk, bulk_selection, scores, similar
 from labeling.services.bulk_selection import Selection
 from labeling.services.filter_words import chips_of
 from labeling.services.filters import Choices, Filters
@@ -51,6 +51,10 @@ def bulk_label(request: HttpRequest, project_id: int) -> HttpResponse:
             for example in selection.examples
         ],
         "by_model": selection.by_model,
+        "problem": selection.problem,
+        "back": f"{reverse('similar', args=[project.pk])}?{urlencode({name: value for name, value in chosen.items() if name != 'source'})}"
+        if chosen.get("source") == "similar"
+        else "",
         "suggested": _suggested(filters, chosen),
         "query": _kept(query, filters, chosen),
         "next_query": _kept(query, filters, chosen, after=selection.after) if selection.after else "",
@@ -113,6 +117,9 @@ def _apply(request: HttpRequest, project: Project, query: QueryDict, filters: Fi
 def _asked(query: QueryDict, filters: Filters) -> tuple[str, dict[str, str]]:
     """(how the texts are chosen, what that takes): by "filters" where nothing else is asked for."""
     source = query.get("source", "")
+    if source == "similar":
+        address = {name: str(value) for name, value in similar.Query.of(query).address.items()}
+        return "similar", {"source": source, **address}
     if source in scores.SOURCES:
         label, percent = query.get("score_label", ""), query.get("score_from", "80")
         if label.isascii() and label.isdecimal() and percent.isascii() and percent.isdecimal():
@@ -128,6 +135,8 @@ def _selection(
         label_id, percent = int(chosen["score_label"][:18]), min(int(chosen["score_from"]), 100)
         found = bulk_selection.by_scores(project, source=chosen["source"], label_id=label_id, percent=percent)
         return found, chosen
+    if kind == "similar":
+        return bulk_selection.by_similarity(project, chosen), chosen
     return bulk_selection.by_filters(project, filters, after=query.get("after", "")), {}
 
 

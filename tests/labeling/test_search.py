@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from labeling.models import Example, Prediction, Rule, WeakLabel
 from labeling.models.texts import Split, Status
-from labeling.services import search, text_index
+from labeling.services import projects, search, text_index
 from labeling.services.filters import Choices, Filters
 from labeling.services.search_sql import read_key
 from labeling.services.text_terms import fold, read_terms, tokens
@@ -272,3 +273,21 @@ def test_a_removed_text_leaves_nothing_in_the_index(crowd):
     assert text_index.candidates(crowd["project"].pk, terms, limit=10) == [example.pk]
     text_index.remove_texts([(example.pk, example.project_id, example.text)])
     assert text_index.candidates(crowd["project"].pk, terms, limit=10) == []
+
+
+def test_texts_that_were_there_before_the_index_are_found_after_its_migration(crowd):
+    project = crowd["project"]
+    rows = Example.objects.values_list("pk", "project_id", "text")
+    text_index.remove_texts(rows)
+    filters = Filters.of({"q": "夺冠"}, Choices.of(project))
+    assert search.page_of(project, filters).examples == []
+    seen: list[int] = []
+    text_index.rebuild(connection, on_progress=lambda done, total: seen.append(done))
+    assert [one.pk for one in search.page_of(project, filters, n=500).examples] == naive(project, filters)
+    assert seen[-1] == Example.objects.count()
+
+
+def test_a_deleted_project_leaves_nothing_in_the_index(crowd):
+    project = crowd["project"]
+    projects.delete_project(project=project)
+    assert text_index.candidates(project.pk, read_terms("夺冠"), limit=10) == []

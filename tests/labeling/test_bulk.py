@@ -142,7 +142,7 @@ def test_a_deleted_label_or_a_foreign_one_changes_nothing(project, texts):
 
 
 def test_none_and_too_many_are_refused(project, texts):
-    for shown in ({}, {pk: "open." for pk in range(1, bulk.MAX_TEXTS + 2)}):
+    for shown in ({}, dict.fromkeys(range(1, bulk.MAX_TEXTS + 2), "open.")):
         with pytest.raises(BulkRefused):
             give(project, texts, project.labels.first(), shown=shown)
 

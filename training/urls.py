@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from training.views import agreement, bundles, predict, prompt_check, runs, train
+from training.views import (
+    agreement,
+    bundles,
+    predict,
+    prelabel,
+    prompt_check,
+    prompt_compare,
+    runs,
+    train,
+    workbench,
+)
 
 RUN = "p/<int:project_id>/runs/<int:number>"
 
@@ -10,6 +20,27 @@ urlpatterns = [
     path("p/<int:project_id>/quality/agreement/", agreement.agreement, name="agreement"),
     path("p/<int:project_id>/quality/agreement/texts/", agreement.disagreements, name="disagreements"),
     path("p/<int:project_id>/prompt/check/", prompt_check.prompt_check, name="prompt_check"),
+    path("p/<int:project_id>/workbench/answers/", workbench.workbench_answers, name="workbench_answers"),
+    path("p/<int:project_id>/workbench/words/", workbench.workbench_words, name="workbench_words"),
+    path("p/<int:project_id>/workbench/accuracy/", workbench.workbench_accuracy, name="workbench_accuracy"),
+    path(
+        "p/<int:project_id>/workbench/proposals/<int:label_id>/",
+        workbench.workbench_proposals,
+        name="workbench_proposals",
+    ),
+    path("p/<int:project_id>/workbench/choice/", workbench.workbench_choose, name="workbench_choice"),
+    path("p/<int:project_id>/workbench/prelabel/", prelabel.prelabel, name="prelabel"),
+    path("p/<int:project_id>/workbench/compare/", prompt_compare.prompt_compare, name="prompt_compare"),
+    path(
+        "p/<int:project_id>/workbench/compare/<int:comparison_id>/",
+        prompt_compare.prompt_comparison_page,
+        name="prompt_comparison",
+    ),
+    path(
+        "p/<int:project_id>/workbench/compare/<int:comparison_id>/adopt/",
+        prompt_compare.prompt_adopt,
+        name="prompt_adopt",
+    ),
     path("p/<int:project_id>/train/", train.train, name="train"),
     path("p/<int:project_id>/runs/compare/", runs.runs_compare, name="runs_compare"),
     path(f"{RUN}/", runs.run, name="run"),

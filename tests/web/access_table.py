@@ -18,7 +18,7 @@ add a row to the section of its room:
 comes back with errors is an answer). Nothing that a request changes is kept.
 
 The words between < and > in an address are filled from `test_access.objects_of`: project_id, batch_id,
-example_id, label_id, number (of a run), export_id, prediction_id, job_id, membership_id, invitation_id,
+example_id, label_id, comparison_id, number (of a run), export_id, prediction_id, job_id, membership_id, invitation_id,
 user_id, token. An address with another one adds it there. Apart from that, every address with a project_id and a second id is asked
 for with another project's second id: the answer must be 404 (`same_project=False` where the second part names
 no row of a project).
@@ -113,6 +113,15 @@ LABELS: dict[str, Row] = {
     "template_save": Row(post="setup", data={"template": "{text}{mask}"}),
     "template_restore": Row(post="setup"),
     "prompt_check": Row(post="read"),
+    "workbench_choice": Row(post="setup"),
+    "prelabel": Row(get="read", post="train"),
+    "prompt_compare": Row(get="read", post="train"),
+    "prompt_comparison": Row(get="read"),
+    "prompt_adopt": Row(post="setup", data={"place": "0"}),
+    "workbench_answers": Row(post="read"),
+    "workbench_words": Row(post="read"),
+    "workbench_accuracy": Row(post="read"),
+    "workbench_proposals": Row(post="setup"),
 }
 
 # The labelling page: labeling/urls/labelling.py.

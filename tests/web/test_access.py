@@ -19,7 +19,7 @@ from labeling.models.projects import Role
 from labeling.permissions import ABILITIES
 from tests import factories
 from tests.web.access_table import ADMIN, PUBLIC, SIGNED_IN, TABLE, Row
-from training.models import Evaluation, Export, FilePrediction, TrainingRun
+from training.models import Evaluation, Export, FilePrediction, PromptComparison, TrainingRun
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -160,6 +160,7 @@ def objects_of(project: Any, *, number: int) -> dict[str, Any]:
         "number": run.number,
         "split": "dev",
         "kind": "errors",
+        "comparison_id": make_comparison(project).pk,
         "export_id": export.pk,
         "prediction_id": prediction.pk,
         "job_id": run.job_id,
@@ -170,6 +171,32 @@ def objects_of(project: Any, *, number: int) -> dict[str, Any]:
         "view_id": SavedView.objects.create(project=project, user=owner, name="view", shared=True).pk,
         "rule_id": Rule.objects.create(project=project, kind="contains", pattern="car", label=label).pk,
     }
+
+
+def make_comparison(project: Any) -> PromptComparison:
+    """A finished comparison of two templates."""
+    labels = [{"id": label.pk, "name": label.name, "words": ["word"]} for label in project.labels.all()]
+    share = {"right": 3, "n": 4, "value": 0.75, "low": 0.3, "high": 0.95}
+    prompt = {"method": "cloze", "raw": share, "calibrated": share, "per_label": []}
+    return PromptComparison.objects.create(
+        project=project,
+        job=factories.make_job(project, JobKind.COMPARE, status=JobStatus.SUCCEEDED),
+        backbone="wanxing-small-zh",
+        candidates=[
+            {"name": "words", "template": template, "labels": labels}
+            for template in ("{text}{mask}", "{mask}: {text}")
+        ],
+        result={
+            "n": 4,
+            "n_by_split": {"train": 4},
+            "label_ids": [label["id"] for label in labels],
+            "prompts": [prompt, prompt],
+            "agreement": [[1.0, 0.5], [0.5, 1.0]],
+            "pairs": [],
+            "groups": [[0, 1]],
+            "together": {"prompts": [0, 1], "right": 3, "accuracy": share},
+        },
+    )
 
 
 def make_house(number: int = 1) -> House:

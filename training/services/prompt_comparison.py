@@ -14,7 +14,7 @@ from labeling.models.jobs import JobKind
 from labeling.services import words as label_words
 from labeling.services.new_labels import set_words
 from labeling.services.prompt_changes import prompt_changed
-from training.fewshot.prompt_comparison import compare_prompts
+from training.fewshot.prompt_comparison import MAX_TOGETHER, compare_prompts
 from training.fewshot.prompt_reader import PromptReader
 from training.models import PromptComparison
 from training.services.workbench import Draft, DraftLabel, check_draft
@@ -171,20 +171,21 @@ def adopt(*, comparison: PromptComparison, place: int, user: Any) -> None:
 
 
 def ensemble_of(comparison: PromptComparison) -> list[str]:
-    """The templates of the best group, the best first and each once: what a run can be trained with together.
+    """Up to four templates of the best group, the best first and each once: what a run can be trained with together.
 
     A run takes the project's words, so candidates with other words than the best one's are left out."""
     if not comparison.result:
         return []
     best = comparison.result["groups"][0]
     words = comparison.candidates[best[0]]["labels"]
-    return list(
+    templates = list(
         dict.fromkeys(
             comparison.candidates[place]["template"]
             for place in best
             if comparison.candidates[place]["labels"] == words
         )
     )
+    return templates[:MAX_TOGETHER]
 
 
 def _by_split(texts: Measured) -> dict[str, int]:

@@ -176,6 +176,17 @@ class RunForm(forms.Form):
         chosen = self.cleaned_data.get("template") if hasattr(self, "cleaned_data") else None
         return self.templates.get(chosen or "") or next(iter(self.templates.values()), None)
 
+    @property
+    def together(self) -> list[str]:
+        """The templates that are trained beside the chosen one, as the form holds them; none where they are no list."""
+        held = self["extra_templates"].value()
+        if isinstance(held, str):
+            try:
+                held = json.loads(held)
+            except ValueError:
+                return []
+        return [str(one) for one in held] if isinstance(held, list | tuple) else []
+
     def clean_extra_templates(self) -> tuple[str, ...]:
         """Templates that are trained together with the chosen one, from a comparison of prompts."""
         given = self.cleaned_data.get("extra_templates") or []

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import template
+from django.utils.translation import gettext_lazy as _
 
 from labeling.models import Project
 from training.models import TrainingRun
+from training.services import workbench_choice
+from training.services.prelabel_state import Standing, standing
 from training.services.template_library import Group, library
+from training.views.words import METHODS
 
 register = template.Library()
 
@@ -18,6 +24,28 @@ SHOWN_RUNS = 5
 def template_library() -> list[Group]:
     """The engine's library in groups, each template with its name and when to use it."""
     return library()
+
+
+@register.simple_tag
+def reading_choice(project: Project) -> dict[str, Any]:
+    """`{"chosen", "backbones", "methods"}`: which backbone answers in the workbench, and what may be chosen."""
+    return {
+        "chosen": workbench_choice.choice_of(project),
+        "backbones": workbench_choice.offered(),
+        "methods": [("", _("自动选读法")), *((name, METHODS[name]) for name in workbench_choice.METHODS)],
+    }
+
+
+@register.simple_tag
+def guesses(project: Project) -> Standing:
+    """Where the model's guesses at the unlabelled texts stand."""
+    return standing(project)
+
+
+@register.simple_tag
+def any_measurable(project: Project) -> bool:
+    """Is there a labelled text that the words may be measured on?"""
+    return bool(project.examples.for_training().exists())
 
 
 @register.simple_tag

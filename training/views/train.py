@@ -15,10 +15,12 @@ from labeling.jobs import TooManyJobs
 from labeling.models import Project
 from labeling.models.jobs import JobStatus
 from labeling.permissions import project_for
-from training.models import TrainingRun
+from labeling.services.words import present_template
+from training.models import PromptComparison, TrainingRun
 from training.services import runs
+from training.services.prompt_comparison import ensemble_of
 from training.services.readiness import Readiness, check_readiness
-from training.services.run_form import RunForm
+from training.services.run_form import MAX_EXTRA_TEMPLATES, RunForm
 
 RUNS_SHOWN = 20
 
@@ -40,7 +42,8 @@ def train(request: HttpRequest, project_id: int) -> HttpResponse:
     if request.method == "POST":
         return _start(request, project_for(request, project_id, "train"))
     project = project_for(request, project_id, "read")
-    return _page(request, project, RunForm(project=project), check_readiness(project=project))
+    form = RunForm(project=project, initial=_together(project, request.GET.get("prompts", "")))
+    return _page(request, project, form, check_readiness(project=project))
 
 
 @require_POST
@@ -83,6 +86,18 @@ def run_note(request: HttpRequest, project_id: int, number: int) -> HttpResponse
     return see("run", project.pk, number)
 
 
+def _together(project: Project, comparison: str) -> dict[str, object]:
+    """What the form begins with: the prompts of a comparison's best group beside the project's own."""
+    if not comparison.isdecimal() or len(comparison) > 18:
+        return {}
+    found = PromptComparison.objects.filter(pk=int(comparison), project=project).first()
+    present = present_template(project)
+    templates = (
+        [text for text in ensemble_of(found) if present is None or text != present.text] if found else []
+    )
+    return {"extra_templates": templates[:MAX_EXTRA_TEMPLATES]} if templates else {}
+
+
 def _start(request: HttpRequest, project: Project) -> HttpResponse:
     try:
         run = runs.request_run(project=project, user=request.user, form_data=request.POST)
@@ -113,6 +128,7 @@ def _page(
         "active": active[:2],
         "comparable": sum(run.job.status == JobStatus.SUCCEEDED for run in listed) >= 2,
         "changed": form.is_bound,
+        "together": form.together,
     }
     return render(request, "training/train.html", context, status=status)
 

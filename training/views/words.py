@@ -13,6 +13,8 @@ METHODS: dict[str, Any] = {
     "finetune": _("普通微调"),
     "probe": _("只训练最后一层"),
     "zero_shot": _("零样本"),
+    "cloze": _("提示填空"),
+    "mixed": _("两者混合"),
 }
 
 SETTINGS: dict[str, Any] = {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
-
-from labeling.models import Example, Project
-from labeling.services.search import Filters, matching
-from training.services.workbench_texts import N_SHOWN
+from labeling.models import Project
+from labeling.services.filters import Filters
+from labeling.services.search import page_of
+from training.services.workbench_texts import N_SHOWN, shown_texts
 
 CHOICES = ("random", "labelled", "search")
 MAX_QUERY = 200
+LAST_PAGE = 50
 
 
 @dataclass(frozen=True)
@@ -21,22 +21,23 @@ class Shown:
     which: str
     page: int
     ids: list[int]
-    query: str = ""
 
 
 def shown(project: Project, *, which: str, page: int, query: str = "") -> Shown:
     """Ten texts, in an order that is random but does not change; past the end it begins anew."""
     which = which if which in CHOICES else CHOICES[0]
     query = query.replace("\x00", "").strip()[:MAX_QUERY]
-    found: QuerySet[Example] = project.examples.for_training()
-    if which == "random" or (not query and which == "search"):
-        found = project.examples.for_training() | project.examples.pool()
-    elif which == "search":
-        texts = matching(project, Filters(q=query))
-        found = texts.filter(pk__in=(project.examples.for_training() | project.examples.pool()).values("pk"))
-    ids = found.order_by("order", "id").values_list("pk", flat=True)
+    page = min(page, LAST_PAGE)
+    ids = _ids(project, which, page, query)
+    return Shown(which, page, ids) if ids or not page else Shown(which, 0, _ids(project, which, 0, query))
+
+
+def _ids(project: Project, which: str, page: int, query: str) -> list[int]:
     start = page * N_SHOWN
-    rows = list(ids[start : start + N_SHOWN])
-    if not rows and page:
-        return Shown(which, 0, list(ids[:N_SHOWN]), query)
-    return Shown(which, page, rows, query)
+    if which == "labelled":
+        ids = project.examples.for_training().order_by("order", "id").values_list("pk", flat=True)
+        return list(ids[start : start + N_SHOWN])
+    if which == "search" and query:
+        found = page_of(project, Filters(q=query), n=start + N_SHOWN, learnable=True)
+        return [example.pk for example in found.examples[start:]]
+    return shown_texts(project, page=page)

@@ -89,7 +89,7 @@ def candidates(
     if ranking is not None and len(ranking.example_ids):
         # Drawn, not counted: each page asks for a few texts anew, and a fixed turn would always begin the same way.
         share = min(0.8, (project.dev_percent + project.test_percent) / 100)
-        measuring = iter(opened.filter(split__in=_MEASURING).order_by("order", "id")[: 4 * _CHUNK])
+        measuring = _drawn(project, opened)
         for example in _ranked(ranking, opened):
             while random.random() < share:  # noqa: S311 - a draw, not a secret
                 drawn = next(measuring, None)
@@ -115,6 +115,29 @@ def reasons(project: Project, order: str, example_ids: Iterable[int]) -> dict[in
         if words:
             found[int(ranking.example_ids[place])] = words
     return found
+
+
+def _drawn(project: Project, opened: QuerySet[Example]) -> Iterator[Example]:
+    """Open texts of dev and test at random, each once: the first at or after a random number, since sorting those of
+    a large project, or walking over it where few are left, would take seconds."""
+    ranges: dict[str, tuple[int, int]] = {}
+    weights = {Split.DEV: project.dev_percent, Split.TEST: project.test_percent}
+    for split in _MEASURING:
+        inside = opened.filter(split=split).values_list("pk", flat=True)
+        lowest = inside.order_by("pk").first()
+        if lowest is not None and weights[split]:
+            ranges[split] = (lowest, inside.order_by("-pk").first() or lowest)
+    seen: set[int] = set()
+    while ranges:
+        split = random.choices(list(ranges), [weights[Split(one)] for one in ranges])[0]  # noqa: S311
+        inside = opened.filter(split=split).exclude(pk__in=seen).order_by("pk")
+        pivot = random.randint(*ranges[split])  # noqa: S311
+        drawn = inside.filter(pk__gte=pivot).first() or inside.first()
+        if drawn is None:
+            del ranges[split]
+        else:
+            seen.add(drawn.pk)
+            yield drawn
 
 
 def _ranked(ranking: Ranking, opened: QuerySet[Example]) -> Iterator[Example]:

@@ -94,7 +94,7 @@ class Replay:
             return left[:n].tolist()
         vectors, counts = self.x[left], np.bincount(self.y[taken], minlength=self.n_labels)
         few = len(taken) < 3 * self.n_labels
-        leading = "uncertain"
+        leading = "margin"
         if len(taken) >= 2:
             learnt = probes.learn(self.prompts[0], self.x[taken], self.y[taken])
             probe, committee = learnt.probe, self.prompts if few else learnt.committee

@@ -117,14 +117,14 @@ def test_auto_follows_the_probes_doubt_and_variety_where_it_knows_nothing(projec
         probe.train(project, sentence_vectors)
         return queue_orders.WHY[queue_orders.read(project.pk, "auto").why[0]]
 
-    assert why() == "uncertain"
+    assert why() == "margin"
     labels = list(project.labels.all())
     for number, example in enumerate(project.examples.labelled().order_by("pk")):
         # Labels that have nothing to do with the texts: held out, the probe guesses.
         project.examples.filter(pk=example.pk).update(label=labels[(number // 5) % 3])
     assert why() == "diverse"
     project.examples.update(label=None, status="open")
-    assert why() == "uncertain"
+    assert why() == "margin"
 
 
 def test_suggestions_follow(project):

@@ -140,12 +140,12 @@ def test_spread_puts_near_doubles_off():
 @pytest.mark.parametrize(
     "accuracy, n_held_out, baseline, n_labels, expected",
     [
-        (None, 0, 0.0, 15, "uncertain"),
-        (0.1, 9, 0.3, 15, "uncertain"),  # too few to say
+        (None, 0, 0.0, 15, "margin"),
+        (0.1, 9, 0.3, 15, "margin"),  # too few to say
         (0.3, 10, 0.3, 15, "diverse"),
-        (0.38, 40, 0.3, 15, "uncertain"),
+        (0.38, 40, 0.3, 15, "margin"),
         (0.55, 40, 0.3, 2, "diverse"),  # chance is a half
-        (0.65, 40, 0.3, 2, "uncertain"),
+        (0.65, 40, 0.3, 2, "margin"),
     ],
 )
 def test_what_auto_follows(accuracy, n_held_out, baseline, n_labels, expected):

@@ -48,14 +48,14 @@ def order(name: str, pool: Pool) -> np.ndarray:
 
 
 def leading(*, accuracy: float | None, n_held_out: int, baseline: float, n_labels: int) -> str:
-    """The order that "auto" follows now: what the probe is least sure of, or variety where the probe turned out to
-    know no more than guessing would, `accuracy` on `n_held_out` texts against the largest label's share and chance.
+    """The order that "auto" follows now: texts between two labels, or variety where the probe turned out to know no
+    more than guessing would, `accuracy` on `n_held_out` texts against the largest label's share and chance.
 
     For models that begin at nothing variety must come first. This one begins at the labels' sentences; replayed, its
     doubt was worth more than variety from the first text on (docs/research/2026-11-strategies.md)."""
     guess = max(baseline, 1.0 / max(1, n_labels))
     measured = accuracy is not None and n_held_out >= MEASURED_FROM
-    return "diverse" if measured and (accuracy or 0.0) < ABOVE_GUESSING * guess else "uncertain"
+    return "diverse" if measured and (accuracy or 0.0) < ABOVE_GUESSING * guess else "margin"
 
 
 def diverse(pool: Pool) -> np.ndarray:

@@ -21,7 +21,7 @@ class ProjectForm(forms.ModelForm):
         choices=lambda: queue.ORDERS.items(),
         required=False,
         help_text=_(
-            "自动：先看模型最没把握的；它要是还不比瞎猜强，就先把各种各样的文本都看到。每个人还可以在标注页上自己换。"
+            "自动：先看模型在两个标签之间拿不准的；它要是还不比瞎猜强，就先把各种各样的文本都看到。每个人还可以在标注页上自己换。"
         ),
     )
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from labeling.models import Example, Job, Label, Membership, Project
+from labeling.models.jobs import JobKind
 from labeling.models.texts import Split, Status
 from labeling.permissions import abilities_of
 from training.models import Evaluation, Export, TrainingRun
@@ -271,4 +272,6 @@ def _page_of(job: Job) -> str:
         return reverse("bundles", args=[job.project_id])
     if hasattr(job, "file_prediction"):
         return reverse("predict", args=[job.project_id])
+    if job.kind == JobKind.QUALITY:
+        return reverse("quality", args=[job.project_id])
     return ""

@@ -3,7 +3,8 @@
     python -m tests.bench.training_bench [--shape nano|base] [--steps 20] [--threads 2]
 
 Same random weights, texts, template, label words, batch size, number of steps and threads; each in a process of its
-own, one after the other. Prints a JSON line a system and the ratios.
+own, one after the other. Prints a JSON line a system with its ratio to PaddleNLP as it comes, by the clock and by CPU
+seconds (which say more on a machine that is shared). Each row below "ours" leaves out or adds one thing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+STARTED = time.perf_counter()
 SHAPES = {"nano": (4, 312, 1248), "base": (12, 768, 3072)}
 BATCH, TEXTS = 16, 240
 WORDS = (
@@ -126,17 +128,10 @@ def run_promptnlp(folder: Path, steps: int) -> dict:
         criterion=paddle.nn.CrossEntropyLoss(),
         train_dataset=MapDataset(rows),
     )
-    times: list[float] = []
-    whole = trainer.training_step
-
-    def timed(*given, **named):
-        found = whole(*given, **named)
-        times.append(time.perf_counter())
-        return found
-
-    trainer.training_step = timed
+    clock = Clock()
+    trainer.training_step = clock.after(trainer.training_step)
     trainer.train()
-    return measured(times)
+    return clock.measured()
 
 
 def run_ours(folder: Path, steps: int, **changes: object) -> dict:
@@ -162,43 +157,88 @@ def run_ours(folder: Path, steps: int, **changes: object) -> dict:
         "max_steps": steps,
         "device": "cpu",
     }
-    times: list[float] = []
-    whole = loop.Loop._update
-
-    def timed(self, batches):
-        found = whole(self, batches)
-        times.append(time.perf_counter())
-        return found
-
-    loop.Loop._update = timed
+    clock = Clock()
+    loop.Loop._update = clock.after(loop.Loop._update)
     backbone = resolve(str(folder), folder / "cache", trusted=True)
     model.fit(
         FewShotConfig.from_json({**values, **changes}),
         datas.FewShotData(labels, split, empty, empty),
         backbone=backbone,
     )
-    return measured(times)
+    return clock.measured()
 
 
-def measured(times: list[float]) -> dict:
-    """Texts/s after the first three steps, and CPU seconds of the whole process."""
-    used = os.times()
-    rate = BATCH * (len(times) - 3) / (times[-1] - times[2])
-    return {
-        "texts_per_second": round(rate, 2),
-        "steps": len(times),
-        "cpu_seconds": round(used.user + used.system, 1),
-    }
+class Clock:
+    """When each step ended, by the clock and in CPU seconds of the process."""
+
+    def __init__(self) -> None:
+        self.began = STARTED
+        self.times: list[tuple[float, float]] = []
+
+    def after(self, step):
+        def timed(*given, **named):
+            found = step(*given, **named)
+            self.times.append((time.perf_counter(), time.process_time()))
+            return found
+
+        return timed
+
+    def measured(self) -> dict:
+        """Texts/s after the first three steps, seconds to the first step, peak memory."""
+        import resource
+
+        (first, first_cpu), (last, last_cpu) = self.times[2], self.times[-1]
+        texts = BATCH * (len(self.times) - 3)
+        return {
+            "texts_per_second": round(texts / (last - first), 2),
+            "texts_per_cpu_second": round(texts / (last_cpu - first_cpu), 2),
+            "seconds_to_first_step": round(self.times[0][0] - self.began, 2),
+            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+            "steps": len(self.times),
+        }
 
 
+def own_dropout(folder: Path, steps: int) -> dict:
+    """Ours with Paddle's dropout in place of the noise that numpy draws."""
+    from training.fewshot import loop
+
+    loop.NoiseSource = lambda *given: None
+    return run_ours(folder, steps)
+
+
+def all_positions(folder: Path, steps: int) -> dict:
+    """Ours with the last layer computed for every token."""
+    from training.fewshot import networks
+    from training.fewshot.encoder_layer import at_positions
+
+    whole = networks.TextNetwork.run_layers
+
+    def run_layers(self, *given, only=None, **named):
+        hidden = whole(self, *given, **named)
+        return hidden if only is None else at_positions(hidden, only)
+
+    networks.TextNetwork.run_layers = run_layers
+    return run_ours(folder, steps)
+
+
+# MKL's own choice of kernels, as without `threads.settle`.
+PLAIN_MKL = {"MKL_DEBUG_CPU_TYPE": ""}
+AVX2_MKL = {"MKL_DEBUG_CPU_TYPE": "5"}
 SYSTEMS = {
-    "paddlenlp": run_promptnlp,
-    "ours": run_ours,
-    "ours, dynamic graph": lambda folder, steps: run_ours(folder, steps, to_static=False),
-    "ours, no dropout": lambda folder, steps: run_ours(folder, steps, freeze_dropout=True),
-    "ours, two thirds frozen": lambda folder, steps: run_ours(
-        folder, steps, freeze_layers=8 if "base" in folder.name else 2
+    "paddlenlp": (run_promptnlp, PLAIN_MKL),
+    "paddlenlp: our MKL kernels": (run_promptnlp, AVX2_MKL),
+    "ours": (run_ours, {}),
+    "ours: MKL's own kernels": (run_ours, PLAIN_MKL),
+    "ours: Paddle's dropout": (own_dropout, {}),
+    "ours: last layer at all positions": (all_positions, {}),
+    "ours: dynamic graph": (lambda folder, steps: run_ours(folder, steps, to_static=False), {}),
+    "ours: no dropout": (lambda folder, steps: run_ours(folder, steps, freeze_dropout=True), {}),
+    "ours: two thirds frozen": (
+        lambda folder, steps: run_ours(folder, steps, freeze_layers=8 if "base" in folder.name else 2),
+        {},
     ),
+    "ours: R-Drop": (lambda folder, steps: run_ours(folder, steps, use_rdrop=True), {}),
+    "ours: bf16 asked for": (lambda folder, steps: run_ours(folder, steps, precision="bf16"), {}),
 }
 
 
@@ -208,24 +248,28 @@ def main() -> int:
     made.add_argument("--shape", choices=tuple(SHAPES), default="nano")
     made.add_argument("--steps", type=int, default=20)
     made.add_argument("--threads", type=int, default=2)
+    made.add_argument("--systems", default=",".join(SYSTEMS), help="some of them; PaddleNLP's comes first")
     made.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
     given = made.parse_args()
     if given.inside:
         from training.fewshot import threads
 
         system, folder = given.inside
-        if system != "paddlenlp":
+        if not system.startswith("paddlenlp"):
             threads.settle(given.threads)
         if system == "make":
             make_backbone(Path(folder), given.shape)
         else:
-            print("RESULT " + json.dumps(SYSTEMS[system](Path(folder), given.steps)), flush=True)
+            print("RESULT " + json.dumps(SYSTEMS[system][0](Path(folder), given.steps)), flush=True)
         return 0
     with tempfile.TemporaryDirectory(prefix=f"{given.shape}-") as scratch:
         folder = Path(scratch) / given.shape
         folder.mkdir()
         found = {}
-        for system in ("make", *SYSTEMS):
+        for system in (
+            "make",
+            *given.systems.split(","),
+        ):
             done = subprocess.run(
                 [
                     *(sys.executable, "-m", "tests.bench.training_bench", "--shape", given.shape),
@@ -239,7 +283,12 @@ def main() -> int:
                         str(folder),
                     ),
                 ],
-                env={**os.environ, "OMP_NUM_THREADS": str(given.threads), "PPNLP_HOME": str(folder / "home")},
+                env={
+                    **os.environ,
+                    "OMP_NUM_THREADS": str(given.threads),
+                    "PPNLP_HOME": str(folder / "home"),
+                    **(SYSTEMS[system][1] if system in SYSTEMS else {}),
+                },
                 capture_output=True,
                 text=True,
                 check=False,
@@ -250,12 +299,13 @@ def main() -> int:
                 return 1
             if lines:
                 found[system] = json.loads(lines[-1].removeprefix("RESULT "))
-                ratio = found[system]["texts_per_second"] / found["paddlenlp"]["texts_per_second"]
+                base = found["paddlenlp"]
+                ratios = {
+                    name: round(found[system][key] / base[key], 2)
+                    for name, key in (("ratio", "texts_per_second"), ("cpu_ratio", "texts_per_cpu_second"))
+                }
                 print(
-                    json.dumps(
-                        {"system": system, **found[system], "ratio": round(ratio, 2)}, ensure_ascii=False
-                    ),
-                    flush=True,
+                    json.dumps({"system": system, **found[system], **ratios}, ensure_ascii=False), flush=True
                 )
     return 0
 

@@ -13,7 +13,7 @@ from labeling.job_words import ERRORS
 from labeling.services.exports import FORMATS
 from labeling.services.import_rows import MAX_TEXTS
 from labeling.services.new_labels import MAX_LABELS
-from training.fewshot import cli, infer
+from training.fewshot import benchmark, cli, infer
 from training.fewshot.parity import FP32
 from training.services.prediction_files import MAX_ROWS
 
@@ -29,12 +29,12 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 
 
 @both
-@pytest.mark.parametrize("door", [cli, infer])
+@pytest.mark.parametrize("door", [cli, infer, benchmark])
 def test_every_flag_is_in_the_guide_and_no_other(language: str, door: object) -> None:
     offered = flags(door.parser()) - {"--help"}  # type: ignore[attr-defined]
     written = set(re.findall(r"`(--\w+)[^`]*`", TEXTS[language]))
     assert offered - written == set()
-    known = flags(cli.parser()) | flags(infer.parser()) | {"--generate"}
+    known = {flag for each in (cli, infer, benchmark) for flag in flags(each.parser())} | {"--generate"}
     assert written - known == set()
 
 

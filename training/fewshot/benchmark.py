@@ -120,11 +120,12 @@ def fit(row: str, config: FewShotConfig, data: FewShotData, backbone):
         right(network, head, words)
         scrambled(network)
 
-    PromptNetwork.start_from = start_from  # type: ignore[method-assign]
+    # Nobody but this row wants that start, so the engine has no setting for it.
+    setattr(PromptNetwork, "start_from", start_from)  # noqa: B010
     try:
         return models.fit(config, data, backbone=backbone)
     finally:
-        PromptNetwork.start_from = right  # type: ignore[method-assign]
+        setattr(PromptNetwork, "start_from", right)  # noqa: B010
 
 
 def parts(data: FewShotData, judge: str, task: str, seed: int) -> Iterator[tuple[FewShotData, Any]]:
@@ -237,11 +238,9 @@ def table(
         difference = ""
         if reference is not None and row != against:
             told = compare(reference, right)
-            difference = "{:+.1f} ({:+.1f} to {:+.1f}){}".format(
-                100 * told["difference"],
-                *(100 * end for end in told["interval"]),
-                "" if told["tell_apart"] else ", cannot be told apart",
-            )
+            least, most = (100 * end for end in told["interval"])
+            difference = f"{100 * told['difference']:+.1f} ({least:+.1f} to {most:+.1f})"
+            difference += "" if told["tell_apart"] else ", cannot be told apart"
 
         def mean(name: str, found=found) -> float | None:
             values = [one.figures[name] for one in found if name in one.figures]

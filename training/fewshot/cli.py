@@ -7,6 +7,7 @@ trainer_state.json, training_args.json, template.json, verbalizer.json, tokenize
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -34,6 +35,8 @@ def run(given: dict) -> dict:
     results: dict = {}
     if train:
         model = _train(config, data, output, resume, results)
+        if not leads():
+            return {}
     elif resume:
         model = _from_checkpoint(Path(resume))
     else:
@@ -74,7 +77,7 @@ def _train(config, data, output: Path, resume, results: dict):
             [source] if source.name.startswith("checkpoint-") else sorted(source.glob("checkpoint-*"))
         ):
             shutil.copytree(folder, output / folder.name, dirs_exist_ok=True)
-    elif not resume:
+    elif not resume and leads():
         # The recipe starts over unless told to resume.
         for folder in output.glob("checkpoint-*"):
             shutil.rmtree(folder)
@@ -94,6 +97,8 @@ def _train(config, data, output: Path, resume, results: dict):
         "train_loss": sum(losses) / len(losses) if losses else 0.0,
     }
     results |= found
+    if not leads():
+        return model
     model.save(output / "model")
     for name in ("template.json", "tokenizer.json", "encoding.json", "labels.json", "calibration.json"):
         shutil.copyfile(output / "model" / name, output / name)
@@ -111,6 +116,11 @@ def _train(config, data, output: Path, resume, results: dict):
         },
     )
     return model
+
+
+def leads() -> bool:
+    """Whether this is the process that writes: the first of those that paddle.distributed.launch started, or alone."""
+    return os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
 
 
 def _from_checkpoint(folder: Path):
@@ -182,7 +192,8 @@ def report(event: dict) -> None:
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if leads():
+        print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

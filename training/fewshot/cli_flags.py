@@ -246,7 +246,7 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
         None,
         type=none_or(float),
     )
-    add("--extra_templates", "further templates, trained and averaged with --prompt", (), nargs="*")
+    add("--extra_templates", "further templates, trained and averaged with --prompt", nargs="*")
     add("--start_share", "share of the weights before training kept in those after it", 0.0, type=float)
     add(
         "--adapt",
@@ -285,5 +285,5 @@ def configuration(given: dict) -> FewShotConfig:
     if preset is not None:
         values = {**PRESETS[preset], "preset": preset, **values}
     if "extra_templates" in values:
-        values["extra_templates"] = tuple(values["extra_templates"])
+        values["extra_templates"] = tuple(values["extra_templates"] or ())
     return FewShotConfig.from_json(values)

@@ -90,5 +90,6 @@ def with_several_labels(data: FewShotData, *, seed: int = 0) -> FewShotData:
         array = np.stack(rows) if rows else np.zeros((0, data.n_labels), dtype=np.float32)
         return Split(tuple(texts), array, tuple(range(len(texts))))
 
-    parts = (told(split, number) for number, split in enumerate((data.train, data.dev, data.test)))
-    return FewShotData(data.labels, *parts, data.pool)
+    return dataclasses.replace(
+        data, train=told(data.train, 0), dev=told(data.dev, 1), test=told(data.test, 2), warnings=()
+    )

@@ -97,9 +97,13 @@ def encoder_layer(
         )
     found = paddle.matmul(weights, by_head(attention.v_proj(hidden)))
     found = attention.out_proj(found.transpose([0, 2, 1, 3]).reshape([0, 0, heads * width]))
-    hidden = layer.norm1(asking + _dropped(layer.dropout1, found, noise and noise.first, only))
+    hidden = layer.norm1(
+        asking + _dropped(layer.dropout1, found, None if noise is None else noise.first, only)
+    )
     found = layer.linear2(layer.dropout(layer.activation(layer.linear1(hidden))))
-    return layer.norm2(hidden + _dropped(layer.dropout2, found, noise and noise.second, only))
+    return layer.norm2(
+        hidden + _dropped(layer.dropout2, found, None if noise is None else noise.second, only)
+    )
 
 
 def at_positions(hidden: paddle.Tensor, positions: paddle.Tensor) -> paddle.Tensor:

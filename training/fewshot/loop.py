@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from training.fewshot import checkpoint, loop_state, losses
+from training.fewshot import checkpoint, distributed, loop_state, losses
 from training.fewshot.batching import epoch_batches, pad_hidden
 from training.fewshot.config import FewShotConfig
 from training.fewshot.encoder_layer import Noise, NoiseSource
@@ -209,15 +209,17 @@ class Loop:
         self.network.train()
         total = 0.0
         for part, batch in enumerate(batches):
-            loss = self._loss(batch, [part]) / len(batches)
-            value = float(loss)
+            mine, weight = distributed.share_of(batch), distributed.weight_of(batch) / len(batches)
+            loss = self._loss(mine, [part]) * weight
+            value = distributed.average(float(loss))
             if not math.isfinite(value):
                 raise TrainingDiverged(f"the loss is {value} at step {self.step + 1}", step=self.step + 1)
             total += value
             self.scaler.scale(loss).backward()
             if self.config.fgm_epsilon:
                 with self._disturbed_words():
-                    self.scaler.scale(self._loss(batch, [part, 1]) / len(batches)).backward()
+                    self.scaler.scale(self._loss(mine, [part, 1]) * weight).backward()
+        distributed.average_gradients(list(self.trained.values()))
         self.optimizer.set_lr(self._rate())
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -274,7 +276,8 @@ class Loop:
         names = ("token_type_ids", "position_ids", "attention_mask")
         noise: tuple[np.ndarray | None, ...] = (None, None)
         if self.noise is not None:
-            noise = self.noise.draw([self.config.seed, self.step, *draw], *start.shape[:2])
+            numbers = [self.config.seed, self.step, *draw, distributed.rank()]
+            noise = self.noise.draw(numbers, *start.shape[:2])
         return [
             None if value is None else paddle.to_tensor(value)
             for value in (start, *(arrays[name] for name in names), masks, *noise)
@@ -333,7 +336,7 @@ class Loop:
             spec: list[Any] = [paddle.static.InputSpec([None, None], "int64") for _ in range(5)]
             if self.first_layer:
                 spec[0] = paddle.static.InputSpec([None, None, width], "float32")
-            noise_spec = [None, None]
+            noise_spec: list[Any] = [None, None]
             if self.noise is not None:
                 noise_spec = [
                     paddle.static.InputSpec([2 * self.noise.layers + 1, None, None, width], "float32"),
@@ -410,6 +413,11 @@ class Loop:
                 self.trained[name].set_value(value)
 
     def _save(self, folder: str | Path) -> None:
+        if distributed.rank() == 0:
+            self._write(folder)
+        distributed.wait()
+
+    def _write(self, folder: str | Path) -> None:
         arrays = loop_state.to_arrays(self.trained, self.ema, self.best_arrays, self.optimizer)
         state = {"best": self.best, "since_best": self.since_best, "history": self.history}
         checkpoint.write(

@@ -178,6 +178,10 @@ def fit(
     emit({"type": "stage", "stage": "load"})
     warnings = datas.check(data, config.task)
     choose_device(config.device)
+    from training.fewshot import distributed
+
+    distributed.check(config)
+    distributed.join()
     backbone = backbone or resolve(config.backbone, cache_dir or default_cache_dir(), emit)
     from training.fewshot.methods import fit_method
 
@@ -245,7 +249,8 @@ def choose_device(device: str) -> str:
     has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     if device == "gpu" and not has_gpu:
         raise DeviceError("no GPU: this Paddle was built for the CPU, or no device is visible")
-    paddle.set_device("gpu" if has_gpu and device != "cpu" else "cpu")
+    on_gpu = has_gpu and device != "cpu"
+    paddle.set_device(f"gpu:{paddle.distributed.ParallelEnv().device_id}" if on_gpu else "cpu")
     return paddle.get_device()
 
 

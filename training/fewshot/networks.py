@@ -200,18 +200,14 @@ class TextNetwork(nn.Layer):
         away = (1.0 - attention_mask.astype(hidden.dtype)).unsqueeze([1, 2]) * -1e4
         for number in range(first, last):
             layer = self.ernie.encoder.layers[number]
-            given = (
-                hidden,
-                away,
-                noise and noise.of_layer(number - first),
-                only if number == last - 1 else None,
-            )
+            factors = None if noise is None else noise.of_layer(number - first)
+            given = (layer, hidden, away, factors, only if number == last - 1 else None)
             if self.recompute and self.training:
                 from paddle.distributed.fleet.utils import recompute
 
-                hidden = recompute(encoder_layer, layer, *given)
+                hidden = recompute(encoder_layer, *given)
             else:
-                hidden = encoder_layer(layer, *given)
+                hidden = encoder_layer(*given)
         return hidden
 
     def read(

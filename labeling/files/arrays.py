@@ -121,7 +121,7 @@ def _add(archive: zipfile.ZipFile, file: BinaryIO, name: str, array: np.ndarray)
     info.extra = struct.pack("<HH", _PADDING_KIND, padding) + bytes(padding)
     with archive.open(info, "w", force_zip64=wide) as member:
         member.write(header.getvalue())
-        member.write(memoryview(array).cast("B") if array.size else b"")
+        member.write(array.reshape(-1).view(np.uint8).data if array.size else b"")
 
 
 def _mapped(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> np.ndarray:

@@ -57,6 +57,7 @@ def request(project_id: int) -> None:
         _send(project_id)
     except Exception as error:  # kombu wraps every transport's own errors in several classes
         LOG.warning("probe of project %s is not asked for: %s", project_id, error)
+        begun(project_id)
 
 
 def begun(project_id: int) -> None:

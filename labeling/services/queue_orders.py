@@ -62,7 +62,7 @@ def write(project_id: int, ranking: Ranking) -> None:
         raise ValueError(f"unknown order {ranking.name!r}")
     if ranking.why.shape != (k,) or ranking.label_ids.shape != (k, 2) or ranking.shares.shape != (k, 2):
         raise ValueError("the arrays do not fit together")
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "example_ids": ranking.example_ids.astype(np.int64),
         "why": ranking.why.astype(np.uint8),
         "label_ids": ranking.label_ids.astype(np.int64),
@@ -129,12 +129,12 @@ def _drawn(project: Project, opened: QuerySet[Example]) -> Iterator[Example]:
             ranges[split] = (lowest, inside.order_by("-pk").first() or lowest)
     seen: set[int] = set()
     while ranges:
-        split = random.choices(list(ranges), [weights[Split(one)] for one in ranges])[0]  # noqa: S311
-        inside = opened.filter(split=split).exclude(pk__in=seen).order_by("pk")
-        pivot = random.randint(*ranges[split])  # noqa: S311
-        drawn = inside.filter(pk__gte=pivot).first() or inside.first()
+        chosen = random.choices(list(ranges), [weights[Split(one)] for one in ranges])[0]  # noqa: S311
+        left = opened.filter(split=chosen).exclude(pk__in=seen).order_by("pk")
+        pivot = random.randint(*ranges[chosen])  # noqa: S311
+        drawn = left.filter(pk__gte=pivot).first() or left.first()
         if drawn is None:
-            del ranges[split]
+            del ranges[chosen]
         else:
             seen.add(drawn.pk)
             yield drawn

@@ -93,7 +93,10 @@ def write(project_id: int, scores: Scores) -> None:
     order = np.argsort(ids, kind="stable")
     if n and (np.diff(ids[order]) == 0).any():
         raise ValueError("a text is scored twice")
-    arrays = {"example_ids": ids[order], "proba": np.asarray(scores.proba, dtype=np.float16)[order]}
+    arrays: dict[str, np.ndarray] = {
+        "example_ids": ids[order],
+        "proba": np.asarray(scores.proba, dtype=np.float16)[order],
+    }
     if scores.disagreement is not None:
         arrays["disagreement"] = np.asarray(scores.disagreement, dtype=np.float16)[order]
     about = {

@@ -44,7 +44,7 @@ def quality_home(request: HttpRequest, project_id: int) -> HttpResponse:
             "going": quality.active_check(project),
             "failed": quality.failed_check(project),
             "counts": quality.counts(project),
-            "n_labelled": project.examples.for_training().count(),  # type: ignore[attr-defined]
+            "n_labelled": project.examples.for_training().count(),
             "min_labelled": quality.MIN_LABELLED,
             "any_texts": project.examples.exists(),
         },

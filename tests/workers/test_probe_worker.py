@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from redis.exceptions import RedisError
 
 from labeling.models.quality import SuspectKind
 from labeling.models.texts import Split
@@ -15,6 +16,7 @@ from labeling.services import annotate, learning, probe_requests, quality, queue
 from tests import factories as make
 from tests.training.character_vectors import embed, sentence_vectors
 from training.services import probe
+from workers import broker
 from workers.enqueue import ask_probe
 
 TEXTS = {
@@ -106,3 +108,12 @@ def test_a_look_at_the_labels_finds_what_was_planted(transactional_db, start_wor
     check = again
     wait_for(ended, 240)
     assert planted.pk not in [one.example_id for one in quality.standing(project, SuspectKind.ERRORS)]
+
+
+def test_without_a_broker_nothing_is_sent_and_nobody_waits(settings, tmp_path, monkeypatch):
+    settings.BROKER = broker.address(tmp_path, "")
+    monkeypatch.setattr(
+        "workers.enqueue.app.send_task", lambda *_, **__: pytest.fail("Celery would try for seconds")
+    )
+    with pytest.raises(RedisError):
+        ask_probe(1)

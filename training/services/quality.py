@@ -97,9 +97,7 @@ def run_check(
 
 def _labelled(project: Project, label_ids: Sequence[int], multi_label: bool) -> _Labelled:
     column = {label_id: place for place, label_id in enumerate(label_ids)}
-    examples = (
-        project.examples.for_training().filter(status=Status.LABELLED)  # type: ignore[attr-defined]
-    )
+    examples = project.examples.for_training().filter(status=Status.LABELLED)
     ids, texts, targets = [], [], []
     for row in _keyset(examples, "pk", "text", "label_id"):
         if row[2] in column:

@@ -19,7 +19,7 @@ from labeling.models import Label, LabelWord, Project, PromptTemplate
 from tests import factories
 from tests.web.access_table import ADMIN, TABLE
 from tests.web.test_access import ADDRESSES, House, make_house
-from training.fewshot.templates import candidates
+from training.fewshot.templates import CANDIDATES, LIBRARY
 
 ROOT = Path(settings.BASE_DIR)
 PO = ROOT / "locale/en/LC_MESSAGES/django.po"
@@ -28,7 +28,15 @@ ROOMS = ("labeling", "training", "webapp", "workers")
 # Ideographs and the full-width punctuation that goes with them.
 CHINESE = re.compile(r"[\u3000-\u303f\u3400-\u9fff\uff01-\uff5e]")
 # Examples of Chinese texts, words and templates that the English pages show on purpose.
-EXAMPLES = ("以下是一条{mask}新闻。{text}", "news_car==汽车", "财经", "体育", "简体中文", *candidates())
+EXAMPLES = (
+    "以下是一条{mask}新闻。{text}",
+    "news_car==汽车",
+    "财经",
+    "体育",
+    "简体中文",
+    *CANDIDATES,
+    *(one for group in LIBRARY.values() for one in group),
+)
 NAMED = re.compile(r"%\((\w+)\)[\d.]*([a-z])|(%%)")
 BRACED = re.compile(r"\{(\w+)\}")
 CALLS = {

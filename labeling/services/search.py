@@ -204,19 +204,27 @@ class _Search:
         want: int,
         enough: int,
     ) -> Found:
-        """At most WALK texts in the list's order. With words, in steps: each text has to be read."""
+        """At most WALK texts in the list's order. With words, in steps: each text has to be read.
+
+        The first step says whether the rest is worth it: where hardly a text passes, the index alone is faster."""
+        promising = enough * _WALK_STEP / WALK / 2
+        keys, seen, last = self._walk_step(
+            conditions, place, backwards, _WALK_STEP, None if dense_terms else want, read=dense_terms
+        )
+        if seen < _WALK_STEP:
+            return Found(keys[:want], len(keys) <= want)
+        if len(keys) < promising:
+            return Found(keys, False)
         if not dense_terms:
             keys, seen, _last = self._walk_step(conditions, place, backwards, WALK, want, read=False)
             return Found(keys, seen < WALK and len(keys) < want)
-        keys = []
-        looked = 0
+        looked = seen
         while looked < WALK and len(keys) < enough:
-            found, seen, last = self._walk_step(conditions, place, backwards, _WALK_STEP, None, read=True)
+            found, seen, last = self._walk_step(conditions, last, backwards, _WALK_STEP, None, read=True)
             keys += found
             looked += seen
-            if seen < _WALK_STEP or last is None:
+            if seen < _WALK_STEP:
                 return Found(keys[:want], len(keys) <= want)
-            place = last
         return Found(keys[:want], False)
 
     def _walk_step(

@@ -78,11 +78,11 @@ def test_search_label_and_undo_by_keyboard_alone(open_page, project):
     expect(page.locator("#bulk-count")).to_have_text("选中 9 条")
     page.keyboard.press("Digit2")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#bulk-done")).to_contain_text("9 条打上了“体育”")
+    expect(page.locator("#bulk-done")).to_contain_text("9 条打上了“体育”", timeout=30_000)
     assert labelled() == 9
     page.reload()
     page.keyboard.press("Backspace")
-    expect(page.locator(".message-success")).to_contain_text("已撤销")
+    expect(page.locator(".message-success")).to_contain_text("已撤销", timeout=30_000)
     assert labelled() == 0
     assert Annotation.objects.filter(action=Action.UNDO, source=Source.BULK).count() == 9
 
@@ -101,7 +101,7 @@ def test_a_double_click_doubles_nothing(open_page, project):
     page = open_page(f"/p/{project.pk}/bulk/?q=降息")
     page.select_option("#bulk-label", label="1 · 财经")
     page.locator("#bulk-go").dblclick()
-    expect(page.locator("#bulk-done")).to_contain_text("4 条打上了“财经”")
+    expect(page.locator("#bulk-done")).to_contain_text("4 条打上了“财经”", timeout=30_000)
     assert Annotation.objects.filter(action=Action.LABEL).count() == 4
     assert project.bulk_actions.count() == 1
 
@@ -116,14 +116,14 @@ def test_on_a_phone(open_page, project):
     page.locator(".chip", has_text="已标记").tap()
     expect(page.locator(".list-count")).to_contain_text("4 条")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.get_by_text("一起标注这些").tap()
+    page.locator("#text-list").get_by_role("link", name="一起标注这些").tap()
     page.locator(".bulk-item").first.tap()
     page.select_option("#bulk-label", label="1 · 财经")
     page.locator("#bulk-go").tap()
-    expect(page.locator("#bulk-done")).to_contain_text("3 条打上了“财经”")
+    expect(page.locator("#bulk-done")).to_contain_text("3 条打上了“财经”", timeout=30_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_text("撤销这一次").tap()
-    expect(page.locator(".message-success")).to_contain_text("已撤销")
+    expect(page.locator(".message-success")).to_contain_text("已撤销", timeout=30_000)
     assert labelled() == 0
 
 
@@ -132,7 +132,7 @@ def test_views_are_kept_and_found_again(open_page, project):
     page.locator(".list-head .menu > summary", has_text="视图").click()
     page.fill("#view-name", "降息的")
     page.get_by_role("button", name="保存").click()
-    expect(page.locator(".message-success")).to_contain_text("降息的")
+    expect(page.locator(".message-success")).to_contain_text("降息的", timeout=30_000)
     page.goto(f"/p/{project.pk}/texts/")
     page.locator(".list-head .menu > summary", has_text="视图").click()
     page.locator(".view-line a").click()
@@ -144,12 +144,12 @@ def test_a_rule_answers_while_one_types(open_page, project):
     page = open_page(f"/p/{project.pk}/rules/")
     page.select_option("#r-label", label="体育")
     page.locator("#r-pattern").press_sequentially("夺冠")
-    expect(page.locator("#rule-preview")).to_contain_text("12 条（75.0%）")
+    expect(page.locator("#rule-preview")).to_contain_text("12 条（75.0%）", timeout=30_000)
     page.select_option("#r-kind", "regex")
     page.fill("#r-pattern", "(夺冠")
-    expect(page.locator("#rule-preview [role=alert]")).to_contain_text("用不了")
+    expect(page.locator("#rule-preview [role=alert]")).to_contain_text("用不了", timeout=30_000)
     page.fill("#r-pattern", "逆转|夺冠")
-    expect(page.locator("#rule-preview")).to_contain_text("12 条（75.0%）")
+    expect(page.locator("#rule-preview")).to_contain_text("12 条（75.0%）", timeout=30_000)
     page.keyboard.press("Enter")
     expect(page.locator(".rule-table")).to_contain_text("逆转|夺冠")
 

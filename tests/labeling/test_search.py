@@ -214,6 +214,7 @@ def test_the_count_is_exact_or_says_that_it_is_not(crowd, monkeypatch):
     page = search.page_of(project, Filters.of({"q": "央行"}, choices))
     assert (page.count, page.counted) == (len(naive(project, Filters.of({"q": "央行"}, choices))), True)
     monkeypatch.setattr(search, "WALK", 40)
+    monkeypatch.setattr(search, "_WALK_STEP", 10)
     page = search.page_of(project, Filters.of({"sort": "longest", "label": "none"}, choices), n=5)
     assert page.count >= 5
     assert not page.counted

@@ -8,6 +8,9 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from django.db import connection
 
 from labeling.models import Annotation, Example, ExampleLabel, Label, Project
 from labeling.models.projects import Task
@@ -80,7 +83,7 @@ def keep_again(*, project: Project, examples: Sequence[Example]) -> dict[int, St
     if project.task == Task.MULTI_LABEL:
         _keep_label_rows(found)
     changed = [example for example in examples if _write(example, found[example.pk])]
-    Example.objects.bulk_update(changed, _FIELDS, batch_size=500)
+    _write_rows(changed)
     probe_requests.note_decisions(project.pk, len(changed))
     return found
 
@@ -112,6 +115,19 @@ def _write(example: Example, state: State) -> bool:
     for name, value in changed.items():
         setattr(example, name, value)
     return bool(changed)
+
+
+def _write_rows(examples: Sequence[Example]) -> None:
+    """Store the states that the objects hold. `bulk_update` spent a millisecond a row on building its CASEs."""
+    fields: list[Any] = [Example._meta.get_field(name) for name in _FIELDS]
+    columns = ", ".join(f'"{field.column}" = %s' for field in fields)
+    rows = [
+        [*(field.get_db_prep_save(getattr(one, field.attname), connection) for field in fields), one.pk]
+        for one in examples
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(f'UPDATE "{Example._meta.db_table}" SET {columns} WHERE id = %s', rows)  # noqa: S608 - our own names
 
 
 def _keep_label_rows(states: dict[int, State]) -> None:

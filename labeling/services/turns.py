@@ -21,5 +21,19 @@ def write() -> Iterator[None]:
         with transaction.atomic():
             yield
         return
-    with _TURN, transaction.atomic():
-        yield
+    _TURN.acquire()
+    held = True
+
+    def pass_on() -> None:
+        nonlocal held
+        if held:
+            held = False
+            _TURN.release()
+
+    try:
+        with transaction.atomic():
+            # The first of what follows the commit: the others speak to the broker.
+            transaction.on_commit(pass_on)
+            yield
+    finally:
+        pass_on()

@@ -68,6 +68,24 @@ def test_spec_is_what_the_engine_reads():
     assert spec["backbone"]["name"] == "wanxing-small-zh"
 
 
+def test_a_run_remembers_the_templates_that_it_is_trained_with():
+    project, _ = make_trainable_project(n_train=1, n_dev=1, n_test=1)
+    own = project.templates.first().text
+    several = ["{text}主题是{mask}。", own, "{text}主题是{mask}。"]
+    run = request(project, method="prompt", extra_templates=json.dumps(several))
+    assert (run.config["template"], run.config["extra_templates"]) == (own, ["{text}主题是{mask}。"])
+    again = runs.retry_run(run=run, user=project.created_by, token=str(uuid.uuid4()))
+    assert again.config["extra_templates"] == ["{text}主题是{mask}。"]
+
+
+@pytest.mark.parametrize("given", ['"text"', "[1]", '["{text}"]', "{", json.dumps(["{text}{mask}"] * 8)])
+def test_templates_that_cannot_be_trained_are_refused(given):
+    project, _ = make_trainable_project(n_train=1, n_dev=1, n_test=1)
+    with pytest.raises(runs.RunRefused) as refused:
+        request(project, extra_templates=given)
+    assert "extra_templates" in refused.value.form.errors
+
+
 def test_job_is_queued_with_its_first_event():
     project, _ = make_trainable_project(n_train=1, n_dev=0, n_test=0)
     run = request(project)

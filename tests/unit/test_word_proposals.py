@@ -150,6 +150,11 @@ def test_what_chance_alone_may_give_is_expected_of_none() -> None:
     assert not any(one.tell_apart for one in found)
 
 
+def test_what_all_candidates_gain_is_no_merit_of_theirs() -> None:
+    found = words.expectations([some_effect(one) for one in (0.02, 0.03, 0.02)])
+    assert [one.expected for one in found] == [0, 0, 0]
+
+
 def test_what_stands_out_is_kept_in_part() -> None:
     found = words.expectations(
         [some_effect(0.3, p_value=1e-6), *(some_effect(one) for one in (-0.02, 0.0, 0.01, -0.01))]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Sentences about a subject, a judgement, a wish, a pair of texts: what the word then says, the encoder reads. In each
-# group the best on the train and dev texts of docs/research/2026-11-workbench.md comes first.
+# Sentences about a subject, a judgement, a wish, a pair of texts: what the word then says, the encoder reads. Topic and
+# sentiment are measured in docs/research/2026-11-workbench.md; for intent and pairs there was no data.
 LIBRARY: dict[str, tuple[str, ...]] = {
     "topic": (
         "这是一条{mask}新闻。{text}",

@@ -194,7 +194,8 @@ def expectations(effects: Sequence[Effect]) -> list[Effect]:
 
     The best of many is the best by luck too. So each difference is drawn to the mean of all as far as their spread is
     no more than chance makes (empirical Bayes; the spread by DerSimonian and Laird 1986), and McNemar's p is held
-    against Holm's level.
+    against Holm's level. What all of them gain is no merit of theirs: they are judged by the same few texts and take
+    the same word away, so a mean above zero is expected of none.
     """
     if not effects:
         return []
@@ -207,7 +208,7 @@ def expectations(effects: Sequence[Effect]) -> list[Effect]:
     scale = float(weights.sum() - (weights**2).sum() / weights.sum())
     spread = max(0.0, excess / scale) if scale > 0 else 0.0
     kept = spread / (spread + errors**2)
-    expected = middle + kept * (differences - middle)
+    expected = min(middle, 0.0) + kept * (differences - middle)
     apart = evaluation.holm([one.p_value for one in effects])
     return [
         dataclasses.replace(one, expected=float(value), tell_apart=told and one.difference > 0)

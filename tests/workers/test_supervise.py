@@ -180,6 +180,21 @@ def test_niceness_reaches_the_program(supervisor: Supervisor) -> None:
     assert f"nice {os.nice(0) + 7}" in supervisor.log_tail("child")
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel has no autogroups")
+def test_niceness_counts_between_sessions_too() -> None:
+    """A nice process in a session of its own would else take as much of the processor as any other session."""
+    code = "print(open('/proc/self/autogroup').read())"
+    nested = f"""
+import subprocess, sys
+from workers import tether
+subprocess.run(tether.command([sys.executable, "-c", {code!r}]), start_new_session=True)
+"""
+    for program in (code, nested):  # the second inherits its niceness, as a run's process does
+        command = tether.command([sys.executable, "-c", program], niceness=7)
+        told = subprocess.run(command, start_new_session=True, capture_output=True, text=True, cwd=ROOT)
+        assert told.stdout.split()[-2:] == ["nice", "7"], told.stderr
+
+
 def test_tether_refuses_a_parent_that_is_gone() -> None:
     command = tether.command([sys.executable, "-c", "print('ran')"])
     command[3] = "1"  # not the real parent

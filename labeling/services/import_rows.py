@@ -75,11 +75,21 @@ class ChunkWriter:
         self._several = batch.project.task == Task.MULTI_LABEL
         self._room = MAX_TEXTS - batch.project.examples.count()
         self._last_id = self._newest_id()
+        self._words: dict[bytes, str] = {}
 
-    @staticmethod
-    def prepare(items: Sequence[Row | Refused]) -> list[tuple[bytes, Row] | Refused]:
-        """Each row with its hash; the costly part, done while nobody waits for the database."""
-        return [item if isinstance(item, Refused) else (text_hash(item.text), item) for item in items]
+    def prepare(self, items: Sequence[Row | Refused]) -> list[tuple[bytes, Row] | Refused]:
+        """Each row with its hash, its tokens noted; the costly part, done while nobody waits for the database."""
+        prepared: list[tuple[bytes, Row] | Refused] = []
+        self._words = {}
+        for item in items:
+            if isinstance(item, Refused):
+                prepared.append(item)
+                continue
+            digest = text_hash(item.text)
+            prepared.append((digest, item))
+            if digest not in self._words:  # of two forms of one text the first is stored
+                self._words[digest] = text_index.words_of(self._batch.project_id, item.text)
+        return prepared
 
     def write(self, prepared: Sequence[tuple[bytes, Row] | Refused]) -> Outcome:
         """Put one chunk into the database and say what became of it."""
@@ -254,10 +264,10 @@ class ChunkWriter:
         """What was just inserted can be found as soon as it is there."""
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT id, project_id, text FROM {_EXAMPLE} WHERE batch_id = %s AND id > %s",  # noqa: S608
+                f"SELECT id, text_hash FROM {_EXAMPLE} WHERE batch_id = %s AND id > %s",  # noqa: S608
                 [self._batch.pk, self._last_id],
             )
-            text_index.add_texts(cursor.fetchall())
+            text_index.add_words([(pk, self._words[bytes(digest)]) for pk, digest in cursor.fetchall()])
 
     def _label_new(self, given: dict[bytes, tuple[int, ...]]) -> None:
         """Annotations and label rows of what was just inserted, where a text may have several labels."""

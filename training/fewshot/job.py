@@ -184,7 +184,7 @@ def with_checkpoints(config, n_texts: int):
     """The configuration with a few checkpoints spread over the run, and a few looks at dev for the curve."""
     from training.fewshot.loop import total_steps
 
-    total = total_steps(config, n_texts * (1 + len(config.extra_templates)))
+    total = total_steps(config, n_texts * config.rows_per_text)
     changes: dict = {"save_steps": max(10, -(-total // CHECKPOINTS_A_RUN))}
     if config.save_total_limit is None:
         changes["save_total_limit"] = KEPT_CHECKPOINTS

@@ -176,8 +176,9 @@ def fit_mixture(bench: Bench) -> FittedModel:
     words = verbalizer.build(bench.data.labels, bench.tokenizer)
     sentence = _sentence_plan(bench)
     own = bench.own_templates()
-    for template in own:
-        template.require_mask()
+    if own:
+        # Before the weights are read: a template that cannot work costs nothing then.
+        _cloze_plan(bench, own, words)
     bench.stage("prepare")
     ernie, head = load_adapted(bench)
     reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)

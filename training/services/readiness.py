@@ -30,7 +30,7 @@ from training.services.snapshot import active_labels
 FEW_PER_LABEL = 8
 DEV_PER_LABEL = 10
 SMALL_TEST = 100
-ASKS_WITH_WORDS = ("prompt", "label_sentence", "auto", "zero_shot")
+ASKS_WITH_WORDS = ("prompt", "label_sentence", "mixture", "auto", "zero_shot")
 NAMES_SHOWN = 5
 
 

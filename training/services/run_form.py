@@ -24,6 +24,7 @@ METHODS = [
     ("auto", gettext_lazy("自动（比较几种方法，取最好的）")),
     ("label_sentence", gettext_lazy("标签句（与每个标签的句子比较，标得少时最稳）")),
     ("prompt", gettext_lazy("提示填空（由标签词回答）")),
+    ("mixture", gettext_lazy("标签句和填空两者混合")),
     ("finetune", gettext_lazy("普通微调（不用提示，标得多时可选）")),
     ("probe", gettext_lazy("只训练最后一层（最快）")),
 ]

@@ -15,6 +15,7 @@ METHODS: dict[str, Any] = {
     "zero_shot": _("零样本"),
     "cloze": _("提示填空"),
     "mixed": _("两者混合"),
+    "mixture": _("两者混合"),
 }
 
 SETTINGS: dict[str, Any] = {

@@ -107,8 +107,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def browser() -> Iterator[object]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -131,6 +132,34 @@ def open_as(browser, live_server) -> Iterator[Callable[..., Any]]:
         value = client.cookies[settings.SESSION_COOKIE_NAME].value
         context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": live_server.url}])
         context.on("weberror", lambda error: errors.append(str(error.error)))
+        contexts.append(context)
+        return context
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def open_context(browser, live_server, project):
+    """A function that opens a browser context in which the owner (or `user`) is signed in.
+
+    Errors of the pages fail the test. `context.sign_in(user)` signs in anew, or somebody else."""
+    contexts, errors = [], []
+
+    def cookies(user) -> list[dict[str, str]]:
+        client = Client()
+        client.force_login(user)
+        value = client.cookies[settings.SESSION_COOKIE_NAME].value
+        return [{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": live_server.url}]
+
+    def open_one(*, user=None, **options):
+        user = user or project.created_by
+        context = browser.new_context(locale="zh-CN", base_url=live_server.url, **options)
+        context.add_cookies(cookies(user))
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.sign_in = lambda other=user: context.add_cookies(cookies(other))
         contexts.append(context)
         return context
 

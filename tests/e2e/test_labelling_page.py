@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.cache import cache
-from django.test import Client
 
 from labeling.models import Annotation
 from labeling.services import labels as label_service
@@ -34,31 +33,6 @@ def project():
     for number in range(30):
         make.make_example(project, f"第{number:02d}条要标注的文本")
     return project
-
-
-@pytest.fixture
-def open_context(browser, live_server, project):
-    """A function that opens a browser context in which the owner is signed in; errors of the pages fail the test."""
-    contexts, errors = [], []
-
-    def cookies() -> list[dict[str, str]]:
-        client = Client()
-        client.force_login(project.created_by)
-        value = client.cookies[settings.SESSION_COOKIE_NAME].value
-        return [{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": live_server.url}]
-
-    def open_one(**options):
-        context = browser.new_context(locale="zh-CN", base_url=live_server.url, **options)
-        context.add_cookies(cookies())
-        context.on("weberror", lambda error: errors.append(str(error.error)))
-        context.sign_in = lambda: context.add_cookies(cookies())
-        contexts.append(context)
-        return context
-
-    yield open_one
-    for context in contexts:
-        context.close()
-    assert errors == []
 
 
 @pytest.fixture

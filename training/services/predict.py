@@ -37,12 +37,16 @@ OnProgress = Callable[[str, int, int, float | None], None]
 
 
 class Classifier(Protocol):
-    """A loaded model. `labels` are names in class-id order."""
+    """A loaded model. `labels` are names in class-id order; with `multi_label` a text may have several."""
 
     labels: list[str]
+    multi_label: bool
 
     def predict_proba(self, texts: list[str]) -> np.ndarray:
         """(n_texts, n_labels) float32."""
+
+    def decide(self, proba: np.ndarray) -> list[list[int]]:
+        """Class ids given to each row of `proba`."""
 
 
 class PredictRefused(Exception):

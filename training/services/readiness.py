@@ -102,7 +102,8 @@ class _Counts:
             else:
                 by_split[split][label_id] = by_split[split].get(label_id, 0) + n
         texts = {split: sum(counts.values()) for split, counts in by_split.items()}
-        return cls(*by_split.values(), texts, unlabelled, archived)
+        train, dev, test = by_split.values()
+        return cls(train, dev, test, texts, unlabelled, archived)
 
     @classmethod
     def _of_several(cls, project: Project, known: set[int], by_split: dict[str, dict[int, int]]) -> _Counts:
@@ -115,7 +116,8 @@ class _Counts:
             of_split = by_split[Split.TRAIN if split == Split.POOL else split]
             of_split[label_id] = of_split.get(label_id, 0) + n
         unlabelled = Example.objects.filter(project=project).unlabelled().count()
-        return cls(*by_split.values(), texts, unlabelled, archived=0, several=True)
+        train, dev, test = by_split.values()
+        return cls(train, dev, test, texts, unlabelled, archived=0, several=True)
 
 
 def check_readiness(*, project: Project, config: FewShotConfig | None = None) -> Readiness:

@@ -49,7 +49,7 @@ def set_keys(*, membership: Membership, labels: Sequence[Label], keys: Mapping[i
             continue
         if key in RESERVED:
             errors[pk] = _("F 用来标记，C 用来评论，请换一个键。")
-        elif key not in KEYS:
+        elif len(key) != 1 or key not in KEYS:
             errors[pk] = _("快捷键是一个数字或字母。")
         elif key in holder:
             errors[pk] = _("这个键已经给了“%(name)s”。") % {"name": names[holder[key]]}

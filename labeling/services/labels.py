@@ -145,7 +145,7 @@ def edit_labels(*, project: Project, edits: list[LabelEdit]) -> dict[tuple[int, 
             except WordsRefusedInForm as error:
                 errors[(label.pk, "words")] = str(error)
             label.key = edit.key.strip().lower()
-            if label.key and label.key not in KEYS:
+            if label.key and (len(label.key) != 1 or label.key not in KEYS):
                 errors[(label.pk, "key")] = _("快捷键是一个数字或字母；F 和 C 另有用处")
             elif label.key and label.key in keys:
                 errors[(label.pk, "key")] = _("这个键已给了别的标签")

@@ -42,7 +42,18 @@ LAID_OUT = 40
 
 SCRIPTS = [
     f"js/labelling{part}.js"
-    for part in ("_vault", "_store", "_leases", "_labels", "_progress", "_comments", "_keys", "")
+    for part in (
+        "_vault",
+        "_store",
+        "_leases",
+        "_labels",
+        "_progress",
+        "_comments",
+        "_skip",
+        "_keys",
+        "_settings",
+        "",
+    )
 ]
 
 

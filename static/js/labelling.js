@@ -9,7 +9,6 @@
   const at = (id) => document.getElementById(id);
   const panel = desk.querySelector(".desk-text");
   const keysDialog = at("keys-dialog");
-  const skipPanel = at("skip-panel");
   const several = start.several;
 
   const LOW = 10; // fetch more when fewer texts than this are at hand
@@ -32,6 +31,7 @@
     url: words.decisionsUrl, user: start.user, project: start.project, onState: showState, onResult: takeResult,
   });
   const comments = new window.wanxing.Comments({ words, send: comment });
+  const skipping = window.wanxing.skipPanel({ onSkip: (reason) => decide("skip", [], reason) });
 
   // What this page holds is renewed while it is open and given back when it is left.
   window.wanxing.keepLeases({
@@ -68,7 +68,7 @@
       current.status = "skipped";
     }
     recount(before, current);
-    closeSkip();
+    skipping.close();
     outbox.add(decision);
     advance();
   }
@@ -124,7 +124,7 @@
 
   function undo() {
     const last = done.pop();
-    closeSkip();
+    skipping.close();
     if (last) {
       const after = { labels: last.text.labels, status: last.text.status };
       Object.assign(last.text, last.before);
@@ -167,51 +167,6 @@
       }
     }
   }
-
-  // Skipping ----------------------------------------------------------------------------------
-
-  const isSkipping = () => !skipPanel.hidden;
-
-  function skip() {
-    if (!current) return;
-    if (isSkipping()) return decide("skip");
-    skipPanel.hidden = false;
-    at("skip-button").setAttribute("aria-expanded", "true");
-  }
-
-  function closeSkip() {
-    skipPanel.hidden = true;
-    at("skip-words").value = "";
-    at("skip-button").setAttribute("aria-expanded", "false");
-  }
-
-  // While a reason is asked for, digits are reasons. Returns whether the key was one of this panel's.
-  function skipKey(code, digit, repeat) {
-    const reason = /^Digit([0-9])$/.exec(digit);
-    const button = reason && skipPanel.querySelectorAll("[data-reason]:not([data-reason=''])")[Number(reason[1]) - 1];
-    if (code === "Escape" || code === "Backspace") closeSkip();
-    else if (digit === "Digit0") at("skip-words").focus();
-    else if (button && !repeat) decide("skip", [], button.dataset.reason);
-    else if (code === "Space" && !repeat) decide("skip");
-    return !["Tab", "F5"].includes(code);
-  }
-
-  skipPanel.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-reason]");
-    if (button && event.detail < 2) decide("skip", [], button.dataset.reason);
-  });
-  at("skip-words").addEventListener("keydown", (event) => {
-    if (event.isComposing || event.keyCode === 229) return;
-    if (event.code === "Enter" || event.code === "NumpadEnter") {
-      event.preventDefault();
-      const reason = event.target.value.trim();
-      event.target.blur();
-      decide("skip", [], reason);
-    } else if (event.code === "Escape") {
-      event.target.blur();
-      closeSkip();
-    }
-  });
 
   // Moving ------------------------------------------------------------------------------------
 
@@ -282,7 +237,7 @@
     queue = queue.filter((one) => one.id !== text.id);
     current = text;
     shownAt = performance.now();
-    closeSkip();
+    skipping.close();
     paint();
   });
 
@@ -360,7 +315,18 @@
 
   // Keys and clicks ---------------------------------------------------------------------------
 
-  const ownKeys = window.wanxing.ownKeys({ board, words, save: saveSetting });
+  const { save } = window.wanxing.deskSettings({
+    words,
+    onGoal: (goal) => {
+      progress.goal = goal;
+      progress.paint();
+    },
+    onSuggestionsHidden: () => {
+      suggesting = false;
+      paintSuggestion();
+    },
+  });
+  const ownKeys = window.wanxing.ownKeys({ board, words, save });
 
   function toggleKeys() {
     if (keysDialog.open) return keysDialog.close();
@@ -373,12 +339,12 @@
   window.wanxing.listenToKeys({
     board,
     acts: {
-      skip, undo, accept, flag: toggleFlag, keys: toggleKeys, comment: openComments,
+      skip: () => current && skipping.ask(), undo, accept, flag: toggleFlag, keys: toggleKeys, comment: openComments,
       ...(several ? { none: () => decide("none") } : {}),
     },
     onLabel: choose,
-    isSkipping,
-    onSkipKey: skipKey,
+    isSkipping: skipping.isOpen,
+    onSkipKey: skipping.key,
   });
 
   form.addEventListener("submit", (event) => {
@@ -388,7 +354,7 @@
     button.blur();
     if (event.detail > 1) return;
     if (button.name === "label") choose(Number(button.value));
-    else ({ undo, skip, flag: toggleFlag, unflag: toggleFlag })[button.value]();
+    else ({ undo, skip: () => current && skipping.ask(), flag: toggleFlag, unflag: toggleFlag })[button.value]();
   });
   // The second click of a double click belongs to the first one.
   form.addEventListener("click", (event) => {
@@ -407,44 +373,6 @@
   onClick("comment-mark", openComments);
   for (const button of document.querySelectorAll("dialog [data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
   for (const select of document.querySelectorAll("form[data-autosubmit] select")) select.addEventListener("change", () => select.form.submit());
-
-  // A person's own settings -------------------------------------------------------------------
-
-  async function saveSetting(values) {
-    try {
-      const response = await fetch(words.settingsUrl, {
-        method: "POST", body: JSON.stringify(values), redirect: "manual", credentials: "same-origin",
-        headers: { "Content-Type": "application/json", "X-CSRFToken": window.wanxing.csrfToken() },
-      });
-      return response.type === "opaqueredirect" ? { ok: false } : await response.json();
-    } catch {
-      return { ok: false };
-    }
-  }
-
-  at("goal").addEventListener("change", async (event) => {
-    const answer = await saveSetting({ goal: event.target.value || null });
-    if (!answer.ok) return window.wanxing.toast(words.notSaved, 6);
-    progress.goal = answer.goal;
-    progress.paint();
-  });
-  at("show-suggestions")?.addEventListener("change", async (event) => {
-    const shown = event.target.checked;
-    const answer = await saveSetting({ hide_suggestions: !shown });
-    if (!answer.ok) {
-      event.target.checked = !shown;
-      return window.wanxing.toast(words.notSaved, 6);
-    }
-    if (shown) return location.reload(); // the texts at hand came without them
-    suggesting = false;
-    paintSuggestion();
-  });
-  at("guidelines-seen")?.addEventListener("click", async (event) => {
-    const answer = await saveSetting({ seen_guidelines: Number(event.target.closest("button").dataset.version) });
-    if (!answer.ok) return window.wanxing.toast(words.notSaved, 6);
-    at("guidelines-news").remove();
-    document.querySelector("#guidelines summary .badge").remove();
-  });
 
   // Begin: what an earlier visit left is sent first, and is not asked again.
   for (const element of document.querySelectorAll(".needs-script")) element.hidden = false;

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -54,17 +54,19 @@ def next_texts(
     have: frozenset[int] = frozenset(),
     revisit_skipped: bool = False,
     page: str = "",
+    among: Iterable[list[int]] | None = None,
 ) -> Served:
     """Up to `n` texts for `user`, without those that the page already holds (`have`), now leased to them.
 
     `page` names the tab, so that only it gives back what it holds. `revisit_skipped` serves what `user` skipped
-    instead. An unknown `order` is the project's."""
+    instead; `among` only texts of these lists of ids, in their order. An unknown `order` is the project's."""
     order = order if order in ORDERS else project.queue_order
     if revisit_skipped:
         return Served(list(islice(_without(have, skipped_by(project, user).order_by("order", "id")), n)))
     texts: list[Example] = []
     held = 0
-    candidates = _without(have, _candidates(project, user, order))
+    found = _candidates(project, user, order) if among is None else _among(open_to(project, user), among)
+    candidates = _without(have, found)
     for chunk in _chunks(islice(candidates, _SCAN_LIMIT), _CHUNK):
         by_id = {example.pk: example for example in chunk}
         free = leases.acquire(
@@ -132,6 +134,12 @@ def _candidates(project: Project, user: Any, order: str) -> Iterator[Example]:
     skipped = project.examples.filter(status=Status.SKIPPED)
     if skipped.exists():
         yield from _by_order(skipped.exclude(_own_skip(user)))
+
+
+def _among(opened: QuerySet[Example], lists: Iterable[list[int]]) -> Iterator[Example]:
+    for ids in lists:
+        by_id = {example.pk: example for example in opened.filter(pk__in=ids)}
+        yield from (by_id[pk] for pk in ids if pk in by_id)
 
 
 def _by_order(examples: QuerySet[Example]) -> Iterator[Example]:

@@ -103,9 +103,20 @@ def page_of(
     return Page(examples, first, last, len(found.keys), found.whole or len(found.keys) > COUNT_LIMIT)
 
 
-def iter_ids(project: Project, filters: Filters, *, step: int = 2_000) -> Iterator[list[int]]:
-    """The ids of all texts that `filters` let through, as imported, in lists: for exports and jobs."""
-    search = _Search(project, dataclasses.replace(filters, sort=""))
+def iter_ids(
+    project: Project,
+    filters: Filters,
+    *,
+    step: int = 2_000,
+    in_order: bool = False,
+    learnable: bool = False,
+) -> Iterator[list[int]]:
+    """The ids of all texts that `filters` let through, in lists: for exports, jobs and the queue.
+
+    As imported, or `in_order` of the filters. `learnable`: as in `page_of`."""
+    search = _Search(
+        project, filters if in_order else dataclasses.replace(filters, sort=""), learnable=learnable
+    )
     place: Key | None = None
     while True:
         found = search.find(place, backwards=False, want=step, enough=step)

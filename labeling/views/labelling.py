@@ -21,13 +21,23 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from labeling.models import Example, Project
+from labeling.models import Example, Project, SavedView
 from labeling.models.annotations import Action, SkipReason, Source
 from labeling.models.projects import Task
 from labeling.models.quality import SuspectKind
 from labeling.models.texts import Status
 from labeling.permissions import project_for
-from labeling.services import desk, guidelines, leases, probe_requests, quality, queue, queue_orders
+from labeling.services import (
+    desk,
+    guidelines,
+    leases,
+    narrowed_queue,
+    probe_requests,
+    quality,
+    queue,
+    queue_orders,
+    saved_views,
+)
 from labeling.services.progress import progress
 from labeling.services.suggestions import are_shown
 from labeling.views.labelling_json import is_id, labels_json, progress_json, store, texts_json
@@ -59,11 +69,15 @@ SCRIPTS = [
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """How the page was asked to choose texts: an order, or a list of texts to look at once more."""
+    """How the page was asked to choose texts: an order, a list of texts to look at once more, or a search.
+
+    `within`: the search, as an address keeps it; it came with the address or by the number of a saved view."""
 
     order: str
     listed: str = ""
     revisit: bool = False
+    within: str = ""
+    view: SavedView | None = None
 
     @property
     def query(self) -> dict[str, str]:
@@ -73,13 +87,17 @@ class Way:
             query["queue"] = self.listed
         if self.revisit:
             query["skipped"] = "1"
+        if self.view:
+            query["view"] = str(self.view.pk)
+        elif self.within:
+            query["in"] = self.within
         return query
 
 
 @require_GET
 def label(request: HttpRequest, project_id: int) -> HttpResponse:
     """The page. `?text=ID` puts that text first, `?skipped=1` serves what the person skipped, `?order=` orders,
-    `?queue=` serves a list of the quality pages."""
+    `?queue=` serves a list of the quality pages, `?view=ID` a saved view, `?in=` any search."""
     project = project_for(request, project_id, "label")
     labels = list(project.labels.filter(archived_at__isnull=True).prefetch_related("words"))
     context: dict[str, Any] = {"project": project, "section": "label", "labels": labels}
@@ -156,7 +174,11 @@ def label_decide(request: HttpRequest, project_id: int) -> HttpResponse:
     """One decision from the plain form, then the next text."""
     project = project_for(request, project_id, "label")
     back = reverse("label", args=[project.pk])
-    kept = {name: request.POST[name] for name in ("order", "skipped", "queue") if request.POST.get(name)}
+    kept = {
+        name: request.POST[name]
+        for name in ("order", "skipped", "queue", "view", "in")
+        if request.POST.get(name)
+    }
     action = request.POST.get("action") or Action.LABEL
     values = {
         "client_id": request.POST.get("client_id"),
@@ -248,13 +270,15 @@ def _serve(
         have=have,
         revisit_skipped=way.revisit,
         page=page,
+        among=narrowed_queue.open_ids(project, way.within) if way.within else None,
     )
     ids = [one.pk for one in served.texts]
-    return served, {} if way.revisit else queue_orders.reasons(project, way.order, ids)
+    return served, {} if way.revisit or way.within else queue_orders.reasons(project, way.order, ids)
 
 
 def _way(request: HttpRequest, project: Project) -> Way:
-    """What the address asks for, else the project's order, else random. Lists are for whoever may review."""
+    """What the address asks for, else the project's order, else random. Lists are for whoever may review, searches
+    for whoever reads all texts; a view that was shared is for everybody who labels."""
     asked = request.GET.get("order")
     order = next((name for name in (asked, project.queue_order) if name in queue.ORDERS), "random")
     listed = request.GET.get("queue", "")
@@ -262,7 +286,17 @@ def _way(request: HttpRequest, project: Project) -> Way:
         listed = ""
     if listed and "review" not in request.abilities:  # type: ignore[attr-defined]
         raise PermissionDenied(_("你在这个项目里的角色不能做这件事，请联系负责人。"))
-    return Way(order, listed, request.GET.get("skipped") == "1")
+    view, within = None, request.GET.get("in", "")[:4_000]
+    number = request.GET.get("view", "")
+    if is_id(number):
+        view = saved_views.views_for(project=project, user=request.user).filter(pk=int(number)).first()
+    if number and view is None:
+        messages.warning(request, _("找不到那个视图，它可能已被删除。"))
+    if view is not None:
+        within = view.query
+    elif within and "read" not in request.abilities:  # type: ignore[attr-defined]
+        raise PermissionDenied(_("你在这个项目里的角色不能做这件事，请联系负责人。"))
+    return Way(order, listed, request.GET.get("skipped") == "1", within, view)
 
 
 def _asked_text(request: HttpRequest, project: Project) -> Example | None:

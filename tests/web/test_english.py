@@ -34,6 +34,9 @@ EXAMPLES = (
     "财经",
     "体育",
     "简体中文",
+    # Label words that the library of templates names.
+    *("教育", "法律", "很好", "不好", "满意", "失望", "查询", "退货", "是的", "不是", "也许"),
+    *("相同", "不同", "所以", "但是"),
     *CANDIDATES,
     *(one for group in LIBRARY.values() for one in group),
 )

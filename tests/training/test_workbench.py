@@ -33,7 +33,6 @@ from training.services import (
 from training.services.live import Superseded
 from training.services.workbench import Draft, DraftRefused
 from training.services.workbench_texts import measured_texts, reference_texts, shown_texts
-from workers.embedding import encoder_of
 
 pytestmark = pytest.mark.django_db
 
@@ -334,7 +333,12 @@ def test_texts_with_a_vector_are_not_read_again(
     embeddings.remove(project.pk)
     embeddings.embed_texts(
         project=project,
-        encoder=encoder_of(reader.reader),
+        encoder=embeddings.Encoder(
+            name=reader.reader.backbone.name,
+            hash=reader.reader.backbone.hash,
+            hidden_size=reader.reader.hidden_size,
+            read=reader.reader.sentence_vectors,
+        ),
         on_progress=lambda *step: None,
         should_stop=lambda: False,
         give_way=lambda: False,

@@ -99,7 +99,7 @@ def _rows(
         if several:
             given = {row.label_id for row in example.label_rows.all()}
             yield split, example.pk, example.text, [name for pk, name in names.items() if pk in given]
-        else:
+        elif example.label_id is not None:
             yield split, example.pk, example.text, names[example.label_id]
     if not with_pool:
         return

@@ -116,9 +116,9 @@ class Bench:
         self.template += 1
         return FORMS[self.template % len(FORMS)].format(n=self.template)
 
-    def draft(self, template: str | None = None, word: str | None = None) -> Any:
+    def draft(self, template: str | None = None, word: str | None = None, method: str = "") -> Any:
         words = {self.label.pk: word} if word else None
-        return self.workbench.draft_of(self.project, template=template, words=words)
+        return self.workbench.draft_of(self.project, template=template, words=words, method=method)
 
     def timed(self, ask: Callable[[int], Any]) -> float:
         self.number += 1
@@ -166,6 +166,11 @@ class Bench:
         )
         report(
             title, "240 texts, another word", [self.accuracy(self.draft(word=word)) for word in word_rounds]
+        )
+        report(
+            title,
+            "240 texts, cloze, another template",
+            [self.accuracy(self.draft(self.next_template(), method="cloze")) for _ in range(few)],
         )
         proposals = [
             self.timed(
@@ -219,6 +224,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--no-training", action="store_true")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the house is stopped then too
     with tempfile.TemporaryDirectory(prefix="wx-bench-") as home:
         os.environ.update(WANXING_HOME=home, PORT=options.port, DJANGO_SETTINGS_MODULE="webapp.settings")
         house = subprocess.Popen(

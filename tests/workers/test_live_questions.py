@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import statistics
@@ -66,14 +65,22 @@ class Asked(threading.Thread):
 
 def pool_process_of(worker: subprocess.Popen[bytes]) -> int:
     """The process of the worker's pool: the child that answers."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        for pid in _children(worker.pid):
-            if b"celery" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                grand = _children(pid)
-                return grand[0] if grand else pid
+    found = [pid for pid in _children(worker.pid) if b"celery" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def wait_until_at_work(pid: int) -> None:
+    """Return once the process has computed for half a second more: its question has reached it."""
+
+    def ticks() -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    began, deadline = ticks(), time.monotonic() + SECONDS
+    while ticks() - began < os.sysconf("SC_CLK_TCK") / 2:
+        assert time.monotonic() < deadline, "the question did not reach the worker"
         time.sleep(0.05)
-    raise AssertionError("the worker has no pool process")
 
 
 def _children(pid: int) -> list[int]:
@@ -121,10 +128,10 @@ def test_what_cannot_be_answered_says_why(
 
 
 def test_the_newest_question_of_an_editor_wins(tiny: str, start_worker: StartWorker) -> None:
-    start_worker("live")
+    worker = start_worker("live")
     vectors(["暖"])
     first = Asked(LONG, newest=("7:page", 1))
-    time.sleep(1.0)
+    wait_until_at_work(pool_process_of(worker))
     between = [Asked(LONG, newest=("7:page", number)) for number in (2, 3)]
     other = Asked(["轮胎"], newest=("8:page", 1))
     time.sleep(0.3)
@@ -164,7 +171,7 @@ def test_without_a_worker_it_is_said_at_once(tiny: str, start_worker: StartWorke
     worker = start_worker("live")
     assert len(vectors(["球赛"])) == 1
     waiting = Asked(LONG)
-    time.sleep(1.0)
+    wait_until_at_work(pool_process_of(worker))
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
     assert isinstance(waiting.wait(), LiveUnavailable), "it does not wait to the end for a dead worker"
@@ -177,10 +184,10 @@ def test_a_process_that_dies_under_a_question_fails_it_and_the_next_is_answered(
 ) -> None:
     worker = start_worker("live")
     vectors(["暖"])
+    answering = pool_process_of(worker)
     waiting = Asked(LONG)
-    time.sleep(1.0)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pool_process_of(worker), signal.SIGKILL)
+    wait_until_at_work(answering)
+    os.kill(answering, signal.SIGKILL)
     assert isinstance(waiting.wait(), LiveFailed)
     assert len(vectors(["球赛"])) == 1
 

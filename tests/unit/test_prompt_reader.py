@@ -26,7 +26,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> PromptReader:
 
 
 def test_rows_are_read_once_and_the_oldest_forgotten() -> None:
-    memory, asked = RowMemory(limit_bytes=3 * 8), []
+    memory, asked = RowMemory(limit_bytes=3 * 4), []
 
     def read(places: list[int]) -> np.ndarray:
         asked.append(places)

@@ -104,8 +104,9 @@ class RowMemory:
             self._keep(key, row)
 
     def _keep(self, key: Hashable, row: np.ndarray) -> None:
-        self._rows[key] = row.astype(np.float32)
-        self.held_bytes += row.nbytes
+        kept = row.astype(np.float32)
+        self._rows[key] = kept
+        self.held_bytes += kept.nbytes
         while self.held_bytes > self.limit_bytes and len(self._rows) > 1:
             self.held_bytes -= self._rows.popitem(last=False)[1].nbytes
 

@@ -16,6 +16,8 @@ STAGES: dict[str, Any] = {
     "auto": _("比较几种方法"),
     "pool": _("利用未标注文本"),
     "teach": _("训练教师模型"),
+    "adapt": _("先读一遍未标注文本"),
+    "refit": _("连同验证集再训练一遍"),
     "train": pgettext_lazy("stage", "训练"),
     "evaluate": pgettext_lazy("stage", "评估"),
     "calibrate": _("校准"),
@@ -177,6 +179,8 @@ WARNINGS: dict[str, Any] = {
     "pool_too_small": _("可用的未标注文本只有 %(n)s 条，太少，这次没有用上。"),
     "no_time_for_pool": _("时间预算不够用上未标注的文本，这次没有用。"),
     "pool_did_not_help": _("用上未标注的文本后，验证集上的成绩更差，所以没有用。"),
+    "no_pool_to_calibrate": _("没有未标注文本可以用来校准，改用训练文本校准。"),
+    "precision_ignored": _("%(asked)s 只在 GPU 上有用；在处理器上没有好处，已按 fp32 训练。"),
     "artifact_refused": _("有一个导出包核对没有通过，没有放行。"),
 }
 

@@ -22,6 +22,7 @@
   let shownAt = performance.now();
   let fetching = false;
   let exhausted = false;
+  let behind = false;
   const seen = new Map([[current.id, current]]); // for "back" and undo
   const done = []; // { decision, text, before }, newest last
 
@@ -296,6 +297,10 @@
   }
 
   function showState({ condition, waiting, unstored }) {
+    if (!waiting && behind) {
+      behind = false;
+      refill();
+    }
     const sentences = { offline: words.offline, refused: words.refused, removed: words.removed, other: words.otherUser, expired: words.expired };
     let says = waiting ? (waiting > 1 ? words.pending : words.saving) : words.saved;
     if (waiting && condition !== "ok") says = sentences[condition];
@@ -381,6 +386,9 @@
   const waiting = new Set(outbox.texts());
   if (waiting.has(current.id) && source !== "review") advance();
   else show(current, { push: false });
-  outbox.restore().then(() => outbox.flush(true));
+  outbox.restore().then(() => {
+    behind = outbox.size > 0; // the counts came without what an earlier visit left
+    outbox.flush(true);
+  });
   if (queue.length < LOW) refill();
 })();

@@ -60,7 +60,8 @@ window.wanxing = Object.assign(window.wanxing || {}, {
 
     function say(input, problem) {
       document.getElementById(`own-key-error-${input.dataset.label}`).textContent = problem;
-      input.setAttribute("aria-invalid", String(Boolean(problem)));
+      if (problem) input.setAttribute("aria-invalid", "true");
+      else input.removeAttribute("aria-invalid");
     }
 
     for (const input of inputs) {

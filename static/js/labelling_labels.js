@@ -113,7 +113,7 @@ window.wanxing = Object.assign(window.wanxing || {}, {
       this.input.value = "";
       this.input.setAttribute("aria-expanded", "false");
       this.input.removeAttribute("aria-activedescendant");
-      this.input.setAttribute("aria-invalid", "false");
+      this.input.removeAttribute("aria-invalid");
       this.finder.hidden = !this.many && this.labels.every((label) => label.key);
     }
 
@@ -179,7 +179,8 @@ window.wanxing = Object.assign(window.wanxing || {}, {
       this.results.hidden = false;
       this.finder.parentElement.classList.add("finding");
       this.input.setAttribute("aria-expanded", "true");
-      this.input.setAttribute("aria-invalid", String(!this.found.length));
+      if (this.found.length) this.input.removeAttribute("aria-invalid");
+      else this.input.setAttribute("aria-invalid", "true");
       this.point(query && this.found.length ? 0 : -1);
     }
 

@@ -11,11 +11,13 @@ window.wanxing = Object.assign(window.wanxing || {}, {
     function ask() {
       if (isOpen()) return onSkip("");
       panel.hidden = false;
+      panel.parentElement.classList.add("skipping");
       button.setAttribute("aria-expanded", "true");
     }
 
     function close() {
       panel.hidden = true;
+      panel.parentElement.classList.remove("skipping");
       input.value = "";
       button.setAttribute("aria-expanded", "false");
     }

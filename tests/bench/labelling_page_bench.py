@@ -125,10 +125,11 @@ def flat_out(page: Any, house: Any, project: int, decisions: int) -> dict[str, i
         "const add = Storage.prototype.setItem; window.sent = [];"
         "Storage.prototype.setItem = function (key, value) {"
         " if (key.startsWith('wanxing.pending')) window.sent.push(JSON.parse(value).client_id);"
-        " return add.call(this, key, value); }"
+        " return add.call(this, key, value); }; null"
     )
     killed = 0
     for number in range(decisions):
+        page.locator("#text:not(.muted)").wait_for(timeout=120_000)  # the texts at hand may be used up
         page.keyboard.press("1234567890"[number % 10])
         page.wait_for_timeout(30)
         if number % 60 == 30:

@@ -395,6 +395,7 @@ def test_axe_finds_nothing_serious(open_context, several, scheme, size):
     page.keyboard.press("Shift+Slash")
     assert serious() == []
     page.keyboard.press("Escape")
+    expect(page.locator("#keys-dialog")).to_be_hidden()
     page.keyboard.press("c")
     expect(page.locator("#comments")).to_contain_text("还没有评论")
     assert serious() == []

@@ -8,7 +8,9 @@ window.wanxing = Object.assign(window.wanxing || {}, {
     document.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const target = event.target.closest ? event.target : document.body;
-      if (target.closest("input, textarea, select, summary, a")) return;
+      // A dialog that has just closed may hold the focus for one more key.
+      const field = target.closest("input, textarea, select, summary, a");
+      if (field && !field.closest("dialog:not([open])")) return;
       const dialog = document.querySelector("dialog[open]");
       if (event.code === "Slash" && event.shiftKey) {
         event.preventDefault();

@@ -53,7 +53,7 @@ document.addEventListener("keydown", (event) => {
   if (dialog.open || event.shiftKey) return;
   const act = { KeyJ: () => move(1), ArrowDown: () => move(1), KeyK: () => move(-1), ArrowUp: () => move(-1),
     KeyE: () => here()?.querySelector(".relabel-link")?.click(), KeyN: () => page("next"), KeyP: () => page("prev"),
-    KeyB: () => document.querySelector('#text-list .list-head a.button')?.click(),
+    KeyB: () => document.querySelector('#text-list [data-bulk]')?.click(),
     Enter: target.closest("a, button") ? null : () => here()?.querySelector("[data-open]")?.click() }[event.code];
   if (!act) return;
   event.preventDefault();

@@ -71,7 +71,9 @@ def test_search_label_and_undo_by_keyboard_alone(open_page, project):
     expect(page.locator("tr.here")).to_contain_text("第01场")
     page.keyboard.press("KeyB")
     expect(page.locator("#bulk-count")).to_have_text("选中 12 条")
+    expect(page.locator(".bulk-item input").first).to_be_focused()
     page.keyboard.press("Space")  # the first
+    expect(page.locator("#bulk-count")).to_have_text("选中 11 条")
     page.keyboard.press("KeyJ")
     page.keyboard.press("KeyJ")
     page.keyboard.press("Shift+Space")  # and those up to the third
@@ -135,7 +137,7 @@ def test_views_are_kept_and_found_again(open_page, project):
     expect(page.locator(".message-success")).to_contain_text("降息的", timeout=30_000)
     page.goto(f"/p/{project.pk}/texts/")
     page.locator(".list-head .menu > summary", has_text="视图").click()
-    page.locator(".view-line a").click()
+    page.get_by_role("link", name="降息的", exact=True).click()
     expect(page.locator("#q")).to_have_value("降息")
     expect(page.locator("#f-sort")).to_have_value("longest")
 

@@ -40,7 +40,7 @@ def test_it_chooses_by_dev_and_its_choice_can_be_repeated(backbone):
     data = tiny.data()
     fitted = model.fit(settings(), data, backbone=backbone)
     told = fitted.notes["auto"]
-    assert set(told["tried"]) == {"probe", "label_sentence", "prompt", "finetune"}
+    assert set(told["tried"]) == {"probe", "label_sentence", "prompt", "finetune", "mixture"}
     firsts = {method: found[0] for method, found in told["tried"].items()}
     again_tried = [method for method, found in told["tried"].items() if len(found) == 2]
     if again_tried:
@@ -61,6 +61,7 @@ def test_a_short_budget_leaves_methods_out_and_says_so(backbone, monkeypatch: py
     assert told["left_out"] == [
         {"method": "prompt", "because": "no time left"},
         {"method": "finetune", "because": "no time left"},
+        {"method": "mixture", "because": "no time left"},
     ]
 
 
@@ -75,4 +76,8 @@ def test_without_dev_half_of_train_is_held_out_and_the_choice_learns_from_all(ba
 def test_a_template_without_mask_leaves_what_needs_no_word(backbone):
     fitted = model.fit(settings(template="{text}好"), tiny.data(), backbone=backbone)
     assert fitted.method in ("probe", "finetune")
-    assert {entry["method"] for entry in fitted.notes["auto"]["left_out"]} == {"label_sentence", "prompt"}
+    assert {entry["method"] for entry in fitted.notes["auto"]["left_out"]} == {
+        "label_sentence",
+        "prompt",
+        "mixture",
+    }

@@ -21,6 +21,18 @@ TEXT_NAMES = (
     "text_a",
     "评论",
     "review",
+    "sentence1",
+    "text1",
+    "句子1",
+    "文本1",
+)
+# A column of the first name with one of the second beside it: the two texts of a pair.
+PAIR_NAMES = (
+    ("text_a", "text_b"),
+    ("sentence1", "sentence2"),
+    ("text1", "text2"),
+    ("句子1", "句子2"),
+    ("文本1", "文本2"),
 )
 LABEL_NAMES = ("label", "标签", "labels", "category", "类别", "分类", "class", "label_desc", "target", "标注")
 SPLIT_NAMES = ("split", "划分", "数据集")
@@ -30,13 +42,16 @@ MAX_COLUMNS = 64
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Positions from 0; None where the file has no such column. `width` is what each row should have."""
+    """Positions from 0; None where the file has no such column. `width` is what each row should have.
+
+    `second`: the second text of a pair."""
 
     names: tuple[str, ...]
     text: int
     label: int | None
     split: int | None
     has_header: bool
+    second: int | None = None
 
     @property
     def width(self) -> int:
@@ -50,6 +65,18 @@ def guess(names: Sequence[str], wanted: Sequence[str]) -> int | None:
     """The position of the first name in `wanted` that is in `names`, whatever its case."""
     lowered = [name.strip().lower() for name in names]
     return next((lowered.index(name) for name in wanted if name in lowered), None)
+
+
+def second_of(names: Sequence[str], text: str) -> int | None:
+    """The position of the column that makes a pair with the column called `text`."""
+    mates = dict(PAIR_NAMES)
+    name = text.strip().lower()
+    return guess(names, (mates[name],)) if name in mates else None
+
+
+def joined_pair(first: str, second: str) -> str:
+    """The two texts as one, a tab between them; a tab inside either would divide it elsewhere."""
+    return "\t".join(" ".join(part.split("\t")).strip() for part in (first, second))
 
 
 def resolve(rows: Sequence[Sequence[str]], options: Options, *, headerless_pair: bool) -> Columns:
@@ -81,7 +108,8 @@ def resolve(rows: Sequence[Sequence[str]], options: Options, *, headerless_pair:
                 label = 1
     if text is None or text == label:
         raise FileRefused("columns_unknown", "、".join(first), columns=names)
-    return Columns(names, text, label, split, has_header)
+    second = second_of(names, names[text]) if has_header else None
+    return Columns(names, text, label, split, has_header, second if second not in (label, split) else None)
 
 
 def _find(chosen: str, names: tuple[str, ...], wanted: Sequence[str]) -> int | None:
@@ -113,7 +141,12 @@ def row_of(line: int, cells: Sequence[str], columns: Columns, source: str = "") 
             return Refused(line, "unknown_split", excerpt(cells[columns.split]), source)
     if label is not None:
         label = unescape_formula(label)
-    return make_row(line, unescape_formula(cells[columns.text]), label, split, source)
+    text = unescape_formula(cells[columns.text])
+    if columns.second is not None:
+        if len(cells) <= columns.second or not cells[columns.second].strip():
+            return Refused(line, "column_missing", excerpt(" ".join(cells)), source)
+        text = joined_pair(text, unescape_formula(cells[columns.second]))
+    return make_row(line, text, label, split, source)
 
 
 # Spreadsheets run a cell that begins so; full-width forms are folded to these by some of them.

@@ -6,7 +6,15 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from labeling.files.columns import LABEL_NAMES, NO_LABELS, SPLIT_NAMES, TEXT_NAMES, guess
+from labeling.files.columns import (
+    LABEL_NAMES,
+    NO_LABELS,
+    SPLIT_NAMES,
+    TEXT_NAMES,
+    guess,
+    joined_pair,
+    second_of,
+)
 from labeling.files.lines import decoded_chunks, numbered_lines
 from labeling.files.rows import (
     MAX_LINE_CHARS,
@@ -67,6 +75,10 @@ def _row(number: int, value: dict[str, Any], keys: tuple[str, str, str], source:
     text, label, split = value.get(keys[0]), value.get(keys[1]), value.get(keys[2])
     if isinstance(text, (int, float)) and not isinstance(text, bool):
         text = str(text)
+    second = second_of(tuple(value), keys[0])
+    if second is not None and isinstance(text, str):
+        mate = tuple(value.values())[second]
+        text = joined_pair(text, mate) if isinstance(mate, str) and mate.strip() else None
     if not isinstance(text, str):
         return Refused(number, "column_missing", excerpt(json.dumps(value, ensure_ascii=False)), source)
     if split is not None and split != "":

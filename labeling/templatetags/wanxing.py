@@ -69,6 +69,12 @@ def sparkline(values: list[float]) -> SafeString:
 
 
 @register.filter
+def text_parts(text: str) -> list[str]:
+    """A pair's two texts; any other text alone."""
+    return text.split("\t", 1)
+
+
+@register.filter
 def percent(value: float | None, digits: int = 1) -> str:
     """0.5432 → 54.3%; a dash where there is no number."""
     return "–" if value is None else f"{float(value) * 100:.{digits}f}%"

@@ -256,7 +256,10 @@
 
   function paint() {
     const text = at("text");
-    text.textContent = current ? current.text : navigator.onLine && outbox.condition === "ok" ? words.waiting : words.waitingOffline;
+    const shown = current ? current.text : navigator.onLine && outbox.condition === "ok" ? words.waiting : words.waitingOffline;
+    // The two texts of a pair have a tab between them.
+    const tab = shown.indexOf("\t");
+    text.replaceChildren(...(tab < 0 ? [shown] : [shown.slice(0, tab), shown.slice(tab + 1)]).map((part) => Object.assign(document.createElement("span"), { className: "text-part", textContent: part })));
     text.classList.toggle("muted", !current);
     panel.scrollTop = 0;
     chosen = new Set(current ? current.labels : []);

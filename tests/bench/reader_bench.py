@@ -52,7 +52,7 @@ def texts_of(folder: Path | None, n: int) -> list[str]:
 def paddle_reader(reader: Reader) -> Callable[[list[str]], np.ndarray]:
     """The same vectors by the engine that trains."""
     from training.fewshot.forward import run_rows
-    from training.fewshot.networks import TextNetwork, load_backbone, mean_vector
+    from training.fewshot.text_network import TextNetwork, load_backbone, mean_vector
 
     ernie, _head = load_backbone(reader.backbone.path)
     network = TextNetwork(ernie, 2)

@@ -208,16 +208,16 @@ def own_dropout(folder: Path, steps: int) -> dict:
 
 def all_positions(folder: Path, steps: int) -> dict:
     """Ours with the last layer computed for every token."""
-    from training.fewshot import networks
+    from training.fewshot import text_network
     from training.fewshot.encoder_layer import at_positions
 
-    whole = networks.TextNetwork.run_layers
+    whole = text_network.TextNetwork.run_layers
 
     def run_layers(self, *given, only=None, **named):
         hidden = whole(self, *given, **named)
         return hidden if only is None else at_positions(hidden, only)
 
-    networks.TextNetwork.run_layers = run_layers
+    text_network.TextNetwork.run_layers = run_layers
     return run_ours(folder, steps)
 
 

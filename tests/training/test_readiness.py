@@ -10,6 +10,7 @@ from training.fewshot.config import FewShotConfig
 from training.models import RegisteredBackbone
 from training.services import readiness
 from training.services.readiness import check_readiness
+from training.services.run_form import RunForm
 
 pytestmark = pytest.mark.django_db
 
@@ -173,3 +174,23 @@ def test_available_memory_is_read_on_this_machine():
 def test_sample_of_the_tests_is_ready():
     project, _ = make_trainable_project()
     assert check_readiness(project=project).is_ready
+
+
+def pair_project(*, alone: int):
+    project, labels = project_with()
+    for label in labels:
+        for number in range(8):
+            make_example(project, f"{label.name}{number}\t乙{number}", label=label, split="train")
+    for number in range(alone):
+        make_example(project, f"只有一句{number}", label=labels[0], split="train")
+    return project
+
+
+def test_pairs_and_the_method_must_agree():
+    pairs, mixed = pair_project(alone=0), pair_project(alone=2)
+    assert "pairs_read_as_one" in codes(pairs, blocking=False)
+    assert "pairs_read_as_one" not in codes(pairs, blocking=False, method="pair")
+    assert "not_pairs" not in codes(pairs, blocking=True, method="pair")
+    assert "not_pairs" in codes(mixed, blocking=True, method="pair")
+    assert RunForm(project=pairs)["method"].initial == "pair"
+    assert RunForm(project=mixed)["method"].initial == "label_sentence"

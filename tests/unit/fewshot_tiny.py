@@ -109,6 +109,26 @@ def data(n_train: int = 36, n_dev: int = 30, n_test: int = 30) -> FewShotData:
     return FewShotData(LABELS, *splits)
 
 
+PAIR_LABELS = (Label("different", ("不",)), Label("same", ("很",)))
+
+
+def pairs(n_train: int = 48, n_test: int = 40) -> FewShotData:
+    """Pairs of texts: of one class ("same") or of two."""
+    names = [label.name for label in PAIR_LABELS]
+    splits = []
+    for seed, n in ((11, n_train), (12, n_test)):
+        made, labels = texts(3 * n, seed)
+        rows, told = [], []
+        for number in range(n):
+            # texts() goes round the classes, so three further on is the same class and one further another.
+            step = 3 if number % 2 else 1
+            first = 3 * (number // 2)
+            rows.append(f"{made[first]}\t{made[(first + step) % len(made)]}")
+            told.append("same" if labels[first] == labels[(first + step) % len(made)] else "different")
+        splits.append(make_split(rows, told, names))
+    return FewShotData(PAIR_LABELS, splits[0], empty_split(2, "single"), splits[1])
+
+
 def write_folder(folder: Path) -> None:
     """The same data as the recipe's five files."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ METHODS = {
         "template": "这是{mask}。{text}",
         "extra_templates": ("{soft:主题}{mask}。{text}",),
     },
+    "pair": {"method": "pair"},
     "two label sentences": {
         "method": "label_sentence",
         "template": "这是{mask}。{text}",
@@ -42,10 +43,10 @@ METHODS = {
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_exports_after_training_and_after_loading(tmp_path, name):
-    data = fewshot_tiny.data()
+    data = fewshot_tiny.pairs() if name == "pair" else fewshot_tiny.data()
     config = FewShotConfig(**SHORT, **METHODS[name])
     fitted = models.fit(config, data, backbone=fewshot_tiny.backbone(tmp_path / "backbone"))
-    texts = [*data.test.texts, "", "球" * 200, "好\n差"]
+    texts = [*data.test.texts, "", "球" * 200, "好\n差", "好\t" + "球" * 200]
     expected = fitted.predict_proba(texts)
     export(fitted, tmp_path / "after training")
     np.testing.assert_array_equal(fitted.predict_proba(texts), expected)
@@ -54,7 +55,7 @@ def test_a_method_exports_after_training_and_after_loading(tmp_path, name):
     for folder in ("after training", "after loading"):
         for graph in ("model.onnx", "model.json"):
             found = Classifier.load(tmp_path / folder, threads=1, graph=tmp_path / folder / graph)
-            assert found.labels == [label.name for label in fewshot_tiny.LABELS]
+            assert found.labels == [label.name for label in data.labels]
             np.testing.assert_allclose(
                 found.predict_proba(texts), expected, atol=1e-5, err_msg=f"{folder} {graph}"
             )

@@ -184,7 +184,7 @@ def test_soft_prompt_starts_as_its_words_and_ends_as_constants(backbone, tmp_pat
 
 def test_a_layer_is_paddlenlps_own_and_may_be_asked_for_some_positions(backbone):
     from training.fewshot.encoder_layer import Noise, encoder_layer
-    from training.fewshot.networks import load_backbone
+    from training.fewshot.text_network import load_backbone
 
     layer = load_backbone(backbone.path)[0].encoder.layers[0]
     layer.eval()
@@ -209,7 +209,7 @@ def test_a_layer_is_paddlenlps_own_and_may_be_asked_for_some_positions(backbone)
 
 def test_dropouts_noise_keeps_the_mean_and_depends_on_its_numbers_alone(backbone):
     from training.fewshot.encoder_layer import NoiseSource
-    from training.fewshot.networks import load_backbone
+    from training.fewshot.text_network import load_backbone
 
     source = NoiseSource(load_backbone(backbone.path)[0], 1)
     hidden, attention = source.draw([42, 3], 6, 40)

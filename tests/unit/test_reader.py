@@ -82,7 +82,7 @@ def test_vectors_and_states_are_those_of_the_training_network(
 ) -> None:
     import paddle
 
-    from training.fewshot.networks import MaskHead, TextNetwork, load_backbone, mean_vector
+    from training.fewshot.text_network import MaskHead, TextNetwork, load_backbone, mean_vector
 
     backbone = with_tasks(tiny, tmp_path / "tasks") if tasks else tiny
     reader = Reader.load(backbone, tmp_path / "graphs", threads=1)

@@ -65,7 +65,8 @@ def test_the_cloze_network_starts_from_these_scores(tmp_path):
     """The same formula twice, here in numpy and in the trainable network: they must not drift apart."""
     import paddle
 
-    from training.fewshot.networks import PromptNetwork, load_backbone
+    from training.fewshot.networks import PromptNetwork
+    from training.fewshot.text_network import load_backbone
 
     backbone = tiny.backbone(tmp_path)
     words = verbalizer.build(tiny.LABELS, tiny.tokenizer())

@@ -25,11 +25,12 @@ from training.fewshot.bench import Bench
 from training.fewshot.data import warning
 from training.fewshot.errors import BackboneError
 from training.fewshot.loop import Loop
-from training.fewshot.networks import LabelSentenceNetwork, MaskHead, TextNetwork, load_backbone
+from training.fewshot.networks import LabelSentenceNetwork
 from training.fewshot.runner import TextEncoder
 from training.fewshot.sentences import text_vectors
 from training.fewshot.template import parse
 from training.fewshot.templates import DEFAULT_TEMPLATE
+from training.fewshot.text_network import MaskHead, TextNetwork, load_backbone
 from training.fewshot.tokenization import special_ids
 from training.fewshot.zero_shot import unit
 

@@ -13,7 +13,7 @@ import numpy as np
 from training.fewshot import evaluation
 from training.fewshot.backbones import Backbone
 from training.fewshot.config import FewShotConfig
-from training.fewshot.data import FewShotData, Split, class_counts, empty_split
+from training.fewshot.data import FewShotData, Split, class_counts, empty_split, is_pair
 from training.fewshot.errors import BackboneError, TemplateError, UnsupportedMethod, VerbalizerError
 from training.fewshot.runner import given_labels
 
@@ -24,6 +24,8 @@ Listener = Callable[[dict], None]
 
 # In the order in which they are tried: the seconds-fast one gives a floor, then what is most often best.
 CANDIDATES = ("probe", "label_sentence", "prompt", "finetune", "mixture")
+# Where every text is a pair, what compares the two comes first.
+PAIR_CANDIDATES = ("probe", "pair", "label_sentence", "prompt", "finetune")
 DEFAULT_BUDGET_SECONDS = 180.0
 MIN_DEV_TEXTS_A_CLASS = 10
 # A first training also pays for imports and the static graph; the next ones cost about this share of it.
@@ -100,7 +102,7 @@ def fit_auto(
     adapted: dict = {}
     trials: list[Trial] = []
     left_out: list[dict] = []
-    for method in CANDIDATES:
+    for method in PAIR_CANDIDATES if all(map(is_pair, train.texts)) else CANDIDATES:
         expected = (
             max((trial.seconds for trial in trials if trial.method != "probe"), default=0.0) * LATER_SHARE
         )

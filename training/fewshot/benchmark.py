@@ -58,6 +58,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "label_sentence": {"method": "label_sentence"},
     "label_sentence_rdrop": {"method": "label_sentence", "use_rdrop": True},
     "mixture": {"method": "mixture"},
+    "pair": {"method": "pair"},
     "adapt_mlm": {"method": "label_sentence", "adapt": "mlm"},
     "adapt_pcp": {"method": "label_sentence", "adapt": "pcp"},
     "prompt_pcp": {"method": "prompt", "adapt": "pcp"},

@@ -226,7 +226,7 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
         "--method",
         "how to classify",
         "prompt",
-        choices=("prompt", "label_sentence", "mixture", "finetune", "probe", "zero_shot", "auto"),
+        choices=("prompt", "label_sentence", "mixture", "pair", "finetune", "probe", "zero_shot", "auto"),
     )
     add(
         "--zero_shot_by",

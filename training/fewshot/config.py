@@ -11,7 +11,7 @@ from typing import Any
 
 from training.fewshot.errors import ConfigError
 
-METHODS = ("auto", "prompt", "label_sentence", "mixture", "finetune", "probe", "zero_shot")
+METHODS = ("auto", "prompt", "label_sentence", "mixture", "pair", "finetune", "probe", "zero_shot")
 SHIPPED_BACKBONE = "wanxing-small-zh"
 
 CHOICES: dict[str, tuple] = {
@@ -79,8 +79,8 @@ class FewShotConfig:
 
     Steps count optimiser updates. `max_steps` of -1 means `num_train_epochs` passes over the training texts.
     `eval_steps` and `save_steps` of 0 mean never during training. Rates are per update. `freeze_layers` counts from
-    the bottom, embeddings included; -1 leaves two thirds of the layers frozen for label sentences and none for the
-    other methods. With `use_pool`,
+    the bottom, embeddings included; -1 leaves two thirds of the layers frozen where texts are read as sentences
+    (label_sentence, mixture, pair) and none for the other methods. With `use_pool`,
     `ensemble_size` counts the teachers and `pool_texts` the texts that they label (1 and 0: as `distil` sets them,
     fewer where the time budget is short). `start_share`: that share of the weights before training is kept in the
     weights after it (WiSE-FT, arXiv 2109.01903).

@@ -28,6 +28,9 @@ from training.fewshot.verbalizer import Label
 
 UNLABELLED = -1
 PATH_SEPARATOR = "##"
+PAIR_SEPARATOR = "\t"
+# Keys of a pair's two texts in JSON files.
+PAIR_NAMES = (("text_a", "text_b"), ("sentence1", "sentence2"))
 _MISPRINT = re.compile(r"""^(?P<name>.*?)\s*['"‘’“”]\s*={1,2}\s*['"‘’“”]\s*(?P<word>.*)$""")
 
 
@@ -76,6 +79,12 @@ class FewShotData:
     @property
     def n_labels(self) -> int:
         return len(self.labels)
+
+
+def is_pair(text: str) -> bool:
+    """Whether `text` is two texts with a tab between them."""
+    first, tab, second = text.partition(PAIR_SEPARATOR)
+    return bool(tab and first.strip() and second.strip())
 
 
 def warning(code: str, message: str, **detail: object) -> dict:
@@ -337,9 +346,20 @@ def _json_lines(path: Path) -> Iterable[dict]:
     else:
         rows = ((n, _json(path, n, line)) for n, line in enumerate(lines, start=1) if line.strip())
     for number, row in rows:
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        if not isinstance(row, dict) or (text := _text_of(row)) is None:
             raise DataError(f'{path.name}:{number}: no "text"', file=path.name, line=number)
-        yield row
+        yield {**row, "text": text}
+
+
+def _text_of(row: dict) -> str | None:
+    """The text of a JSON object, or its two texts as a pair."""
+    if isinstance(row.get("text"), str):
+        return row["text"]
+    for names in PAIR_NAMES:
+        parts = [row[name].replace(PAIR_SEPARATOR, " ") for name in names if isinstance(row.get(name), str)]
+        if len(parts) == len(names):
+            return PAIR_SEPARATOR.join(parts)
+    return None
 
 
 def _json(path: Path, number: int, line: str) -> object:

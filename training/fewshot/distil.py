@@ -22,7 +22,7 @@ from training.fewshot.data import warning
 from training.fewshot.errors import Cancelled
 from training.fewshot.loop import total_steps
 
-METHODS = ("label_sentence", "prompt", "mixture", "finetune")
+METHODS = ("label_sentence", "prompt", "mixture", "pair", "finetune")
 
 # Several seeds of one start answer almost alike (see the research notes), a third one adds time alone.
 TEACHERS = 2

@@ -114,6 +114,20 @@ def plan_sentence(
     return Plan(_encoding(special, [view], max_length, 0, multi_label), ())
 
 
+def plan_pair(tokenizer: Tokenizer, *, prefix: str, max_length: int, multi_label: bool) -> Plan:
+    """Rows for the method pair: [CLS] prefix text_a [SEP] [CLS] prefix text_b [SEP], positions counted anew."""
+    special = special_ids(tokenizer)
+    lead = [special.cls, *_prefix_ids(tokenizer, prefix)]
+    view: list[dict] = []
+    for number, field in enumerate(("a", "b")):
+        view += [
+            {"ids": lead, "type": number, "position": 0},
+            {"text": field, "type": number, "truncate": True, "drop_space": False},
+            {"ids": [special.sep], "type": number},
+        ]
+    return Plan(_encoding(special, [view], max_length, 0, multi_label), ())
+
+
 def plan_prompt(
     tokenizer: Tokenizer,
     templates: Sequence[Template],

@@ -10,8 +10,8 @@ import paddle
 
 from training.fewshot.batching import eval_batches
 from training.fewshot.errors import Cancelled
-from training.fewshot.networks import TextNetwork
 from training.fewshot.runner import TextEncoder
+from training.fewshot.text_network import TextNetwork
 
 
 def network_logits(
@@ -112,7 +112,8 @@ def cache_states(
         for batch in eval_batches([len(row["input_ids"]) for row in rows], batch_size):
             arrays = {k: paddle.to_tensor(v) for k, v in encoder.collate([rows[i] for i in batch]).items()}
             hidden = network.embed(arrays["input_ids"], arrays["token_type_ids"], arrays["position_ids"])
-            found = network.run_layers(hidden, arrays["attention_mask"], 0, layers).numpy()
+            regions = network.regions(arrays["token_type_ids"], arrays["attention_mask"])
+            found = network.run_layers(hidden, regions, 0, layers).numpy()
             for place, index in enumerate(batch):
                 states[index] = found[place, : len(rows[index]["input_ids"])].copy()
     return [states[index] for index in range(len(rows))]

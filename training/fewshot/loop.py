@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import re
 import time
@@ -20,8 +21,8 @@ from training.fewshot.config import FewShotConfig
 from training.fewshot.encoder_layer import Noise, NoiseSource
 from training.fewshot.errors import Cancelled, TrainingDiverged
 from training.fewshot.forward import cache_states
-from training.fewshot.networks import TextNetwork
 from training.fewshot.runner import TextEncoder
+from training.fewshot.text_network import TextNetwork
 from training.fewshot.used_words import UsedWords
 
 
@@ -81,7 +82,8 @@ class Step(nn.Layer):
         hidden = start
         if not self.first_layer:
             hidden = network.embed(start, token_type_ids, position_ids, noise)
-        features = network.read(hidden, attention_mask, mask_positions, self.first_layer, noise)
+        regions = network.regions(token_type_ids, attention_mask)
+        features = network.read(hidden, regions, mask_positions, self.first_layer, noise)
         return network.classify(features), features
 
 
@@ -464,3 +466,7 @@ class Loop:
         self.words.put_back()
         self.network.recompute = False
         self.network.eval()
+        del self.forward, self.optimizer
+        # Paddle keeps what a static graph ran with, 0.3 GB a training, until it is told.
+        gc.collect()
+        paddle.base.core.clear_executor_cache()

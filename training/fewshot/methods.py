@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from training.fewshot import auto, checkpoint, distil, encoding, evaluation, linear, refit, start, verbalizer
+from training.fewshot import auto, distil, encoding, linear, refit, start, verbalizer
 from training.fewshot.adapt import load_adapted
 from training.fewshot.backbones import Backbone
 from training.fewshot.bench import Bench, Listener
 from training.fewshot.config import FewShotConfig
-from training.fewshot.data import FewShotData, class_counts, parents_of, warning
-from training.fewshot.errors import ConfigError, UnsupportedMethod
-from training.fewshot.forward import network_logits
-from training.fewshot.loop import Loop
-from training.fewshot.memory import guard
-from training.fewshot.model import FittedModel, choose_device
+from training.fewshot.data import FewShotData, is_pair, warning
+from training.fewshot.errors import UnsupportedMethod
+from training.fewshot.fitting import calibrated, make_model, train
+from training.fewshot.model import FittedModel
 from training.fewshot.networks import (
     FineTuneNetwork,
     LabelSentenceNetwork,
     MixtureNetwork,
+    PairNetwork,
     PromptNetwork,
-    TextNetwork,
     rebuild,
 )
-from training.fewshot.runner import TextEncoder, probabilities
-from training.fewshot.sentences import choose_templates, label_vectors, text_vectors
+from training.fewshot.runner import TextEncoder
+from training.fewshot.sentences import choose_templates, label_vectors, pair_features, text_vectors
 from training.fewshot.template import Template, parse
 from training.fewshot.templates import DEFAULT_TEMPLATE
+from training.fewshot.text_network import TextNetwork
 from training.fewshot.zero_shot import unit
 
-# A label with fewer texts than this takes the threshold that is best for all labels together.
-MIN_TEXTS_FOR_THRESHOLD = 10
 # The label sentences' mean counts as so many texts where texts are centred.
 CENTRE_TEXTS = 4
 
@@ -86,6 +82,7 @@ def fit_method(
         "zero_shot": zero_shot[config.zero_shot_by],
         "prompt": fit_prompt,
         "mixture": fit_mixture,
+        "pair": fit_pair,
         "finetune": fit_finetune,
         "probe": fit_probe,
     }
@@ -109,7 +106,7 @@ def frozen_by_default(method: str, backbone: Backbone) -> int:
     on tnews' train and dev (55.2 and 54.6 % over two seeds; all layers: 55.8 % on dev alone, where the upper third had
     57.1 %) in less than half the time, since what the frozen layers give is computed once.
     """
-    reads_sentences = method in ("label_sentence", "mixture")
+    reads_sentences = method in ("label_sentence", "mixture", "pair")
     return 2 * int(backbone.config["num_hidden_layers"]) // 3 if reads_sentences else 0
 
 
@@ -134,9 +131,9 @@ def fit_label_sentence(bench: Bench) -> FittedModel:
     templates = own or choose_templates(bench, reader, encoder)
     rows, centre = label_rows(bench, reader, templates, encoder)
     network = LabelSentenceNetwork(ernie, rows, np.zeros(len(rows)), centre, config.scale)
-    model = _model(bench, "label_sentence", templates, plan, network)
-    _train(bench, model)
-    return _calibrated(bench, model)
+    model = make_model(bench, "label_sentence", templates, plan, network)
+    train(bench, model)
+    return calibrated(bench, model)
 
 
 def fit_prompt(bench: Bench) -> FittedModel:
@@ -159,11 +156,11 @@ def fit_prompt(bench: Bench) -> FittedModel:
     )
     network.start_from(head, words)
     network.add_soft_prompt(plan.soft_spans, config.seed)
-    model = _model(bench, "prompt", templates, plan, network)
+    model = make_model(bench, "prompt", templates, plan, network)
     network.shift(start.offsets(bench, network, plan.encoding).mean(axis=0))
-    _train(bench, model)
+    train(bench, model)
     network.fold_soft_prompt()
-    return _calibrated(bench, model)
+    return calibrated(bench, model)
 
 
 def fit_mixture(bench: Bench) -> FittedModel:
@@ -196,15 +193,63 @@ def fit_mixture(bench: Bench) -> FittedModel:
     network.start_from(head, words)
     network.start_sentences(*label_rows(bench, reader, templates, encoder))
     network.add_soft_prompt(plan.soft_spans, config.seed)
-    model = _model(bench, "mixture", templates, plan, network)
+    model = make_model(bench, "mixture", templates, plan, network)
     found = start.offsets(bench, network, plan.encoding)
     network.shift(found[1:].mean(axis=0))
-    _train(bench, model)
+    train(bench, model)
     network.fold_soft_prompt()
     weight = start.mixture_weight(bench, model)
     network.weigh(weight, len(plan.encoding["views"]) - 1)
     bench.notes["mixture_weight"] = round(weight, 4)
-    return _calibrated(bench, model)
+    return calibrated(bench, model)
+
+
+def fit_pair(bench: Bench) -> FittedModel:
+    """Pairs: both texts read apart, their vectors compared (see `networks.PairNetwork`).
+
+    The classifier over the comparison starts as a regularised linear one on frozen vectors, then learns together with
+    the encoder (LP-FT, arXiv 2202.10054): from a random start so few texts would spoil what the encoder knows of
+    likeness. Label words and templates are not read.
+    """
+    alone = [text for text in bench.train.texts if not is_pair(text)]
+    if alone:
+        raise UnsupportedMethod(
+            f"method pair compares two texts with a tab between them; {len(alone)} of {len(bench.train.texts)} "
+            f"training texts have none, the first: {alone[0][:40]!r}",
+            hint="Choose label_sentence, or put a tab between the two texts.",
+        )
+    plan = encoding.plan_pair(
+        bench.tokenizer, prefix=bench.prefix, max_length=bench.max_length, multi_label=bench.multi_label
+    )
+    bench.stage("prepare")
+    ernie, _ = load_adapted(bench)
+    network = PairNetwork(ernie, bench.data.n_labels)
+    encoder = TextEncoder(plan.encoding, bench.tokenizer)
+    network.see_from(*spread_of_pairs(pair_features(bench, network, encoder, bench.train.texts)))
+    rows, bias, penalty = linear.fit_cross_validated(
+        pair_features(bench, network, encoder, bench.train.texts),
+        bench.train.labels,
+        bench.data.n_labels,
+        seed=bench.config.seed,
+    )
+    bench.notes["penalty"] = penalty
+    network.rows.set_value(rows)
+    network.bias.set_value(bias)
+    model = make_model(bench, "pair", (), plan, network)
+    train(bench, model)
+    return calibrated(bench, model)
+
+
+def spread_of_pairs(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mean [1 + 2H], spread [1 + 2H]) of features [n, 1 + 2H]: one spread each for u·v, u∘v and |u − v|."""
+    middle = features.mean(axis=0)
+    squares = ((features - middle) ** 2).mean(axis=0)
+    width = (features.shape[1] - 1) // 2
+    blocks = (slice(0, 1), slice(1, 1 + width), slice(1 + width, None))
+    spread = np.empty_like(middle)
+    for block in blocks:
+        spread[block] = max(float(np.sqrt(squares[block].sum())), 1e-6)
+    return middle, spread
 
 
 def fit_finetune(bench: Bench) -> FittedModel:
@@ -217,9 +262,9 @@ def fit_finetune(bench: Bench) -> FittedModel:
     if pooling == "auto":
         pooling = "pooler" if ernie.has_pooler else "mean"
     network = FineTuneNetwork(ernie, bench.data.n_labels, pooling=pooling, seed=config.seed)
-    model = _model(bench, "finetune", bench.own_templates(), plan, network)
-    _train(bench, model)
-    return _calibrated(bench, model)
+    model = make_model(bench, "finetune", bench.own_templates(), plan, network)
+    train(bench, model)
+    return calibrated(bench, model)
 
 
 def fit_probe(bench: Bench) -> FittedModel:
@@ -239,156 +284,12 @@ def fit_probe(bench: Bench) -> FittedModel:
     bench.notes["penalty"] = penalty
     network = LabelSentenceNetwork(ernie, rows, bias, centre, config.scale)
     network.eval()
-    return _calibrated(bench, _model(bench, "probe", bench.own_templates(), plan, network))
+    return calibrated(bench, make_model(bench, "probe", bench.own_templates(), plan, network))
 
 
 def build_from_weights(described: dict, weights: dict[str, np.ndarray]) -> TextNetwork:
     """The network of a saved model."""
     return rebuild(described["network"], described["backbone"]["config"], weights)
-
-
-def _train(bench: Bench, model: FittedModel) -> None:
-    """Runs the loop over the training texts' rows (a row a view); method zero_shot leaves the model as it starts."""
-    if bench.config.method == "zero_shot":
-        model.method = "zero_shot"
-        model.network.eval()
-        return
-    encoder = TextEncoder(model.encoding, bench.tokenizer)
-    n_views = len(encoder.views)
-    texts, labels = bench.train.texts, bench.train.labels
-    if bench.lessons is not None:
-        texts, labels = bench.lessons.texts, bench.lessons.targets
-    rows = encoder.rows(texts)
-    longest = max(len(row["input_ids"]) for row in rows)
-    config, events = guard(bench.config, bench.backbone.config, longest)
-    for event in (*events, *precision_warnings(config)):
-        bench.warn(event)
-    targets = np.repeat(labels, n_views, axis=0)
-    names = [label.name for label in bench.data.labels]
-
-    def evaluate() -> dict:
-        logits = network_logits(model.network, encoder, bench.dev.texts, batch_size=config.eval_batch_size)
-        found = evaluation.evaluate(probabilities(logits, {}, bench.multi_label), bench.dev.labels, names)
-        return {name: found[name] for name in ("accuracy", "macro_f1", "loss")}
-
-    # Before the loop cuts the vocabulary to what the rows use.
-    before = model.network.arrays() if config.start_share else {}
-    bench.stage("train")
-    began = time.monotonic()
-    loop = Loop(
-        model.network,
-        config,
-        encoder,
-        rows,
-        targets,
-        multi_label=bench.multi_label,
-        class_weights=class_weights(bench),
-        evaluate=evaluate if len(bench.dev) else None,
-        checkpoint_dir=bench.checkpoint_dir,
-        run_id=run_fingerprint(config, bench, model),
-        save_model=(lambda folder: model.save(folder / "model")) if bench.whole_checkpoints else None,
-        on_event=bench.emit,
-        should_stop=bench.should_stop,
-    )
-    loop.run()
-    if before:
-        mix_with_start(model.network, before, config.start_share)
-    bench.seconds["train"] = time.monotonic() - began
-    bench.notes["steps"] = loop.step
-    if loop.best is not None:
-        bench.notes["best"] = {"score": loop.best[0], "step": loop.best[1]}
-    model.history = loop.history
-
-
-def precision_warnings(config: FewShotConfig) -> list[dict]:
-    """What is said of a half precision that the device does not have: training goes on in fp32."""
-    if config.precision == "fp32" or choose_device(config.device) != "cpu":
-        return []
-    return [
-        warning(
-            "precision_ignored",
-            f"{config.precision} is for GPUs: Paddle's half precision gains nothing on this CPU (measured 0.99 to 1.01 "
-            "times), so training runs in fp32",
-            asked=config.precision,
-        )
-    ]
-
-
-def mix_with_start(network: TextNetwork, start: dict[str, np.ndarray], share: float) -> None:
-    """Weights half way back: `share` of `start` and the rest of what was learnt (WiSE-FT, arXiv 2109.01903)."""
-    for name, parameter in network.named_parameters():
-        if name in start:
-            parameter.set_value(share * start[name] + (1.0 - share) * parameter.numpy())
-
-
-def run_fingerprint(config: FewShotConfig, bench: Bench, model: FittedModel) -> str:
-    """What a checkpoint must agree on to be resumed: settings, data, words, templates, backbone."""
-    # How often it looks, writes and tells changes nothing that is learnt.
-    settings = config.to_json()
-    for name in ("logging_steps", "save_steps", "save_total_limit", "time_budget_seconds"):
-        settings.pop(name)
-    return checkpoint.fingerprint(
-        settings,
-        bench.backbone.hash,
-        model.encoding,
-        [label.to_json() for label in bench.data.labels],
-        list(bench.train.texts),
-        bench.train.labels.tolist(),
-        None if bench.lessons is None else bench.lessons.fingerprint(),
-    )
-
-
-def class_weights(bench: Bench) -> np.ndarray | None:
-    """float32 [labels] with mean 1 over the training texts ("balanced"), or as configured; None for equal ones."""
-    given = bench.config.class_weights
-    if given is None:
-        return None
-    if isinstance(given, dict):
-        names = [label.name for label in bench.data.labels]
-        unknown = sorted(set(given) - set(names))
-        if unknown:
-            raise ConfigError(f"class_weights: no label is called {unknown[0]!r}", setting="class_weights")
-        return np.array([given.get(name, 1.0) for name in names], dtype=np.float32)
-    counts = np.maximum(class_counts(bench.train, bench.data.n_labels), 1)
-    return (counts.sum() / (len(counts) * counts)).astype(np.float32)
-
-
-def _calibrated(bench: Bench, model: FittedModel) -> FittedModel:
-    """Sets temperature (or thresholds) by dev, which changes no single-label decision."""
-    bench.emit({"type": "stage", "stage": "calibrate"})
-    if bench.multi_label:
-        split = bench.dev if len(bench.dev) >= 20 else bench.train
-        if bench.config.task == "hierarchical":
-            model.calibration["parents"] = parents_of([label.name for label in bench.data.labels])
-        proba = probabilities(model.predict_logits(split.texts), model.calibration, True)
-        shared = evaluation.shared_threshold(proba, split.labels)
-        found = evaluation.best_thresholds(proba, split.labels, prior=shared, least=MIN_TEXTS_FOR_THRESHOLD)
-        model.calibration["thresholds"] = [round(float(t), 6) for t in found]
-    elif len(bench.dev) >= 20:
-        logits = model.predict_logits(bench.dev.texts, should_stop=bench.should_stop)
-        model.calibration["temperature"] = round(evaluation.best_temperature(logits, bench.dev.labels), 6)
-    return model
-
-
-def _model(
-    bench: Bench, method: str, templates: Sequence[Template], plan: encoding.Plan, network: TextNetwork
-) -> FittedModel:
-    backbone = bench.backbone
-    return FittedModel(
-        config=bench.config,
-        method=method,
-        labels=bench.data.labels,
-        templates=tuple(templates),
-        encoding=plan.encoding,
-        tokenizer=bench.tokenizer,
-        network=network,
-        backbone={"name": backbone.name, "hash": backbone.hash, "config": backbone.config},
-        calibration={"temperature": 1.0, "thresholds": None, "prior": None},
-        tokenizer_file=Path(backbone.path) / "tokenizer.json",
-        notes=bench.notes,
-        seconds=bench.seconds,
-        warnings=bench.warnings,
-    )
 
 
 def label_rows(
@@ -435,7 +336,7 @@ def _blank_rows(bench: Bench) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _fields(bench: Bench) -> tuple[str, ...]:
     """The texts of a pair that are read: those of the templates, or both where every training text has a tab."""
     own = bench.own_templates()
-    if not own and all("\t" in text for text in bench.train.texts):
+    if not own and all(is_pair(text) for text in bench.train.texts):
         return ("a", "b")
     return tuple(sorted({field for template in own for field in template.fields} | {"a"}))
 

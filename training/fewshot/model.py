@@ -27,7 +27,7 @@ from training.fewshot.verbalizer import Label
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from training.fewshot.networks import TextNetwork
+    from training.fewshot.text_network import TextNetwork
 
 Listener = Callable[[dict], None]
 MODEL_VERSION = 1

@@ -1,263 +1,16 @@
-"""The trainable networks: a backbone with one of three heads, and soft prompt vectors.
-
-Every network has one signature, `forward(input_ids, token_type_ids, position_ids, attention_mask, mask_positions)`,
-int64 arrays [n, L] ([n, M] the last) to logits [n, labels] float32, and divides into `embed`, `run_layers` and `head`
-so that a loop can cache what frozen layers give.
-"""
+"""The trainable networks: one a head. What they share, and their signature, is `text_network`'s."""
 
 from __future__ import annotations
-
-import json
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from training.fewshot.encoder_layer import Noise, at_positions, encoder_layer
-from training.fewshot.encoding import SoftSpan
+from training.fewshot.encoder_layer import at_positions
 from training.fewshot.errors import BackboneError
+from training.fewshot.text_network import MaskHead, TextNetwork, make_parameter, mean_vector, set_array
 from training.fewshot.verbalizer import Verbalizer
-
-
-class MaskHead(nn.Layer):
-    """The masked language model's transform, without the decoder over the vocabulary."""
-
-    def __init__(self, hidden_size: int, activation: str) -> None:
-        super().__init__()
-        self.transform = nn.Linear(hidden_size, hidden_size)
-        self.layer_norm = nn.LayerNorm(hidden_size)
-        self.activation = activation
-
-    def forward(self, hidden: paddle.Tensor) -> paddle.Tensor:
-        return self.layer_norm(getattr(F, self.activation)(self.transform(hidden)))
-
-
-def load_backbone(folder: str | Path) -> tuple[nn.Layer, dict[str, np.ndarray]]:
-    """PaddleNLP's ErnieModel with the folder's weights, and the masked-LM head's arrays by their short names.
-
-    The head's names: transform.weight, transform.bias, layer_norm.weight, layer_norm.bias, decoder_bias; absent
-    from the dict where the folder has none. Raises BackboneError on a tensor that is missing or misshapen.
-    """
-    from paddlenlp.transformers import ErnieConfig, ErnieModel
-    from safetensors.numpy import load_file
-
-    folder = Path(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    weights = load_file(folder / "model.safetensors")
-    with paddle.LazyGuard():
-        ernie = ErnieModel(ErnieConfig(**config))
-    for name, parameter in ernie.named_parameters():
-        value = weights.get(f"ernie.{name}", weights.get(name))
-        if value is None and name.startswith("pooler."):
-            value = np.zeros(parameter.shape, dtype=np.float32)
-        _set(parameter, name, value)
-    prefix = "cls.predictions."
-    head = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    if "decoder_bias" not in head and "decoder.bias" in head:
-        head["decoder_bias"] = head["decoder.bias"]
-    ernie.has_pooler = "ernie.pooler.dense.weight" in weights
-    return ernie, head
-
-
-class SoftPrompt(nn.Layer):
-    """Trainable prompt vectors [n, H], span by span through none, an LSTM or an MLP.
-
-    The encoder adds to the vectors and its last layer starts at zero, so that a soft prompt starts as exactly the
-    words it was given. (P-tuning, arXiv 2103.10385, lets the encoder replace them and starts at random.)
-    """
-
-    def __init__(self, spans: Sequence[SoftSpan], words: np.ndarray, seed: int) -> None:
-        super().__init__()
-        hidden_size = words.shape[1]
-        random = np.random.default_rng(seed)
-        rows = []
-        for span in spans:
-            if span.init_ids:
-                rows.append(words[np.resize(np.array(span.init_ids), span.length)])
-            else:
-                rows.append(random.normal(0.0, words.std(), (span.length, hidden_size)))
-        start = np.concatenate(rows).astype(np.float32)
-        self.spans = tuple(spans)
-        self.vectors = _parameter(self, start)
-        zero = paddle.ParamAttr(initializer=nn.initializer.Constant(0.0))
-        self.lstms = nn.LayerDict()
-        self.mlps = nn.LayerDict()
-        for number, span in enumerate(spans):
-            if span.encoder is None:
-                continue
-            inner = span.hidden_size or hidden_size
-            width = hidden_size
-            if span.encoder == "lstm":
-                self.lstms[str(number)] = nn.LSTM(hidden_size, inner, num_layers=2, direction="bidirect")
-                width = 2 * inner
-            self.mlps[str(number)] = nn.Sequential(
-                nn.Linear(width, inner),
-                nn.ReLU(),
-                nn.Linear(inner, hidden_size, weight_attr=zero, bias_attr=zero),
-            )
-
-    def forward(self) -> paddle.Tensor:
-        rows = []
-        for number, span in enumerate(self.spans):
-            vectors = self.vectors[span.first : span.first + span.length]
-            change = vectors
-            if span.encoder == "lstm":
-                change = self.lstms[str(number)](change.unsqueeze(0))[0].squeeze(0)
-            if span.encoder is not None:
-                vectors = vectors + self.mlps[str(number)](change)
-            rows.append(vectors)
-        return paddle.concat(rows)
-
-
-class TextNetwork(nn.Layer):
-    """A backbone under a head.
-
-    Children define `features(hidden, attention_mask, mask_positions)`: what the last linear map reads, or `read`, which
-    may leave out of the last layer what it does not need; `classify(features)`: logits [n, labels]; and `describe()`:
-    JSON values from which `rebuild` makes the layer again.
-    """
-
-    def __init__(self, ernie: nn.Layer, n_labels: int) -> None:
-        super().__init__()
-        self.ernie = ernie
-        self.n_labels = n_labels
-        self.soft: SoftPrompt | None = None
-        self.soft_rows: paddle.Tensor | None = None
-        self.recompute = False
-
-    @property
-    def depth(self) -> int:
-        """Number of transformer layers."""
-        return len(self.ernie.encoder.layers)
-
-    @property
-    def words(self) -> paddle.Tensor:
-        """The token embeddings [vocabulary, H]."""
-        return self.ernie.embeddings.word_embeddings.weight
-
-    def replace_words(self, rows: np.ndarray) -> None:
-        """Puts another table of token embeddings in place."""
-        layer = self.ernie.embeddings.word_embeddings
-        old = layer.weight
-        layer.weight = _parameter(layer, rows)
-        layer.weight.stop_gradient = old.stop_gradient
-
-    def add_soft_prompt(self, spans: Sequence[SoftSpan], seed: int) -> None:
-        """Adds the vectors that ids vocabulary, vocabulary + 1, … stand for."""
-        if spans:
-            # Paddle's layers start from its one generator.
-            paddle.seed(seed)
-            self.soft = SoftPrompt(spans, self.words.numpy(), seed)
-
-    def fold_soft_prompt(self) -> None:
-        """Encodes the soft prompt once and keeps the vectors as plain rows."""
-        if self.soft is not None:
-            self.set_soft_rows(self.soft().numpy())
-            self.soft = None
-
-    def set_soft_rows(self, rows: np.ndarray) -> None:
-        self.soft_rows = _parameter(self, rows)
-
-    def embed(
-        self,
-        input_ids: paddle.Tensor,
-        token_type_ids: paddle.Tensor,
-        position_ids: paddle.Tensor,
-        noise: Noise | None = None,
-    ) -> paddle.Tensor:
-        """What the first layer reads: [n, L, H]."""
-        table = self.words
-        if self.soft is not None:
-            table = paddle.concat([table, self.soft()])
-        elif self.soft_rows is not None:
-            table = paddle.concat([table, self.soft_rows])
-        hidden = self.ernie.embeddings(
-            inputs_embeds=F.embedding(input_ids, table),
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-        )
-        # With noise, the layer's own dropout has been switched off (`encoder_layer.NoiseSource`).
-        return hidden if noise is None else hidden * noise.hidden[-1]
-
-    def run_layers(
-        self,
-        hidden: paddle.Tensor,
-        attention_mask: paddle.Tensor,
-        first: int = 0,
-        last: int | None = None,
-        *,
-        noise: Noise | None = None,
-        only: paddle.Tensor | None = None,
-    ) -> paddle.Tensor:
-        """`hidden` after layers first … last − 1: [n, L, H], or at the positions `only` [n, M] alone: [n, M, H].
-
-        The last layer then computes nothing for the other positions: a fifth of the work on four layers.
-        """
-        last = self.depth if last is None else last
-        away = (1.0 - attention_mask.astype(hidden.dtype)).unsqueeze([1, 2]) * -1e4
-        for number in range(first, last):
-            layer = self.ernie.encoder.layers[number]
-            factors = None if noise is None else noise.of_layer(number - first)
-            given = (layer, hidden, away, factors, only if number == last - 1 else None)
-            if self.recompute and self.training:
-                from paddle.distributed.fleet.utils import recompute
-
-                hidden = recompute(encoder_layer, *given)
-            else:
-                hidden = encoder_layer(*given)
-        return hidden
-
-    def read(
-        self,
-        hidden: paddle.Tensor,
-        attention_mask: paddle.Tensor,
-        mask_positions: paddle.Tensor | None = None,
-        first: int = 0,
-        noise: Noise | None = None,
-    ) -> paddle.Tensor:
-        """What the last linear map reads, from the states before layer `first`."""
-        hidden = self.run_layers(hidden, attention_mask, first, noise=noise)
-        return self.features(hidden, attention_mask, mask_positions)
-
-    def forward(
-        self,
-        input_ids: paddle.Tensor,
-        token_type_ids: paddle.Tensor,
-        position_ids: paddle.Tensor,
-        attention_mask: paddle.Tensor,
-        mask_positions: paddle.Tensor | None = None,
-    ) -> paddle.Tensor:
-        hidden = self.embed(input_ids, token_type_ids, position_ids)
-        return self.classify(self.read(hidden, attention_mask, mask_positions))
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """float32 arrays from which `rebuild` makes this network; a soft prompt as its encoded vectors."""
-        found = {
-            name: np.ascontiguousarray(value.numpy().astype(np.float32))
-            for name, value in self.state_dict().items()
-            if not name.startswith("soft.")
-        }
-        if self.soft is not None:
-            with paddle.no_grad():
-                found["soft_rows"] = self.soft().numpy()
-        return found
-
-    def head_names(self) -> set[str]:
-        """Parameters that learn at the prompt's rate: everything outside the backbone and the mask head's layers."""
-        return {
-            name
-            for name, _ in self.named_parameters()
-            if not name.startswith("ernie.") and not name.startswith("mask_head.")
-        }
-
-
-def mean_vector(hidden: paddle.Tensor, attention_mask: paddle.Tensor) -> paddle.Tensor:
-    """Mean over the real tokens: [n, H]."""
-    weight = attention_mask.astype(hidden.dtype).unsqueeze(-1)
-    return (hidden * weight).sum(axis=1) / weight.sum(axis=1)
 
 
 class LabelSentenceNetwork(TextNetwork):
@@ -272,8 +25,8 @@ class LabelSentenceNetwork(TextNetwork):
         super().__init__(ernie, len(rows))
         self.scale = scale
         self.register_buffer("centre", paddle.to_tensor(centre.reshape(1, -1).astype(np.float32)))
-        self.rows = _parameter(self, rows)
-        self.bias = _parameter(self, bias)
+        self.rows = make_parameter(self, rows)
+        self.bias = make_parameter(self, bias)
 
     def describe(self) -> dict:
         return {"kind": "label_sentence", "scale": self.scale, "n_labels": self.n_labels}
@@ -282,13 +35,60 @@ class LabelSentenceNetwork(TextNetwork):
         """Takes `offset` [labels] away from every logit."""
         self.bias.set_value(self.bias.numpy() - offset.astype(np.float32))
 
-    def features(self, hidden, attention_mask, mask_positions=None):
+    def features(self, hidden, regions, mask_positions=None):
         # Unit vectors first: the centre is a mean of unit vectors.
-        vector = F.normalize(mean_vector(hidden, attention_mask), axis=-1)
+        vector = F.normalize(mean_vector(hidden, regions), axis=-1)
         return F.normalize(vector - self.centre, axis=-1)
 
     def classify(self, features):
         return self.scale * paddle.matmul(features, self.rows, transpose_y=True) + self.bias
+
+
+class PairNetwork(TextNetwork):
+    """Reads the two texts of a pair apart and compares their vectors.
+
+    Both stand in one row, told apart by their token types; neither reads the other. With unit mean vectors u and v the
+    features are u·v, u∘v and |u − v| (InferSent, arXiv 1705.02364; SBERT, arXiv 1908.10084), each of the three seen from
+    its own mean and spread over the training pairs. `rows` [labels, 1 + 2H]. Swapping the texts changes nothing.
+    """
+
+    def __init__(self, ernie: nn.Layer, n_labels: int) -> None:
+        super().__init__(ernie, n_labels)
+        width = 1 + 2 * int(self.words.shape[1])
+        self.register_buffer("middle", paddle.zeros([1, width]))
+        self.register_buffer("spread", paddle.ones([1, width]))
+        self.rows = make_parameter(self, np.zeros((n_labels, width)))
+        self.bias = make_parameter(self, np.zeros(n_labels))
+
+    def describe(self) -> dict:
+        return {"kind": "pair", "n_labels": self.n_labels}
+
+    def see_from(self, middle: np.ndarray, spread: np.ndarray) -> None:
+        """Sets what features are seen from: [1 + 2H] each."""
+        self.middle.set_value(middle.reshape(1, -1).astype(np.float32))
+        self.spread.set_value(spread.reshape(1, -1).astype(np.float32))
+
+    def embed(self, input_ids, token_type_ids, position_ids, noise=None):
+        # The types tell the texts apart and nothing else: each is read as it is read alone.
+        return super().embed(input_ids, token_type_ids * 0, position_ids, noise)
+
+    def regions(self, token_type_ids, attention_mask):
+        return attention_mask * (token_type_ids + 1)
+
+    def away(self, regions, dtype):
+        return (regions.unsqueeze(1) != regions.unsqueeze(2)).astype(dtype).unsqueeze(1) * -1e4
+
+    def features(self, hidden, regions, mask_positions=None):
+        first, second = (
+            F.normalize(mean_vector(hidden, (regions == number).astype(hidden.dtype)), axis=-1)
+            for number in (1, 2)
+        )
+        product = first * second
+        found = paddle.concat([product.sum(axis=-1, keepdim=True), product, (first - second).abs()], axis=-1)
+        return (found - self.middle) / self.spread
+
+    def classify(self, features):
+        return paddle.matmul(features, self.rows, transpose_y=True) + self.bias
 
 
 class FineTuneNetwork(TextNetwork):
@@ -308,12 +108,12 @@ class FineTuneNetwork(TextNetwork):
     def describe(self) -> dict:
         return {"kind": "finetune", "pooling": self.pooling, "n_labels": self.n_labels}
 
-    def read(self, hidden, attention_mask, mask_positions=None, first=0, noise=None):
+    def read(self, hidden, regions, mask_positions=None, first=0, noise=None):
         if self.pooling == "mean":
-            hidden = self.run_layers(hidden, attention_mask, first, noise=noise)
-            return self.dropout(mean_vector(hidden, attention_mask))
-        start = attention_mask[:, :1] * 0
-        hidden = self.run_layers(hidden, attention_mask, first, noise=noise, only=start)
+            hidden = self.run_layers(hidden, regions, first, noise=noise)
+            return self.dropout(mean_vector(hidden, regions))
+        start = regions[:, :1] * 0
+        hidden = self.run_layers(hidden, regions, first, noise=noise, only=start)
         return self.dropout(hidden[:, 0] if self.pooling == "cls" else self.ernie.pooler(hidden))
 
     def classify(self, features):
@@ -385,10 +185,8 @@ class PromptNetwork(TextNetwork):
         by_word = (self.word_to_label.numpy() > 0) @ offset.astype(np.float32)
         self.bias.set_value(self.bias.numpy() - by_word)
 
-    def read(self, hidden, attention_mask, mask_positions=None, first=0, noise=None):
-        return self.mask_head(
-            self.run_layers(hidden, attention_mask, first, noise=noise, only=mask_positions)
-        )
+    def read(self, hidden, regions, mask_positions=None, first=0, noise=None):
+        return self.mask_head(self.run_layers(hidden, regions, first, noise=noise, only=mask_positions))
 
     def classify(self, features):
         # [M, n, H] x [M, H, words] -> [M, n, words]
@@ -412,8 +210,8 @@ class MixtureNetwork(PromptNetwork):
         super().__init__(ernie, n_labels, n_masks=n_masks, n_words=n_words, soft=soft)
         hidden_size = int(self.words.shape[1])
         self.scale = scale
-        self.sentence_rows = _parameter(self, np.zeros((n_labels, hidden_size)))
-        self.sentence_bias = _parameter(self, np.zeros(n_labels))
+        self.sentence_rows = make_parameter(self, np.zeros((n_labels, hidden_size)))
+        self.sentence_bias = make_parameter(self, np.zeros(n_labels))
         self.register_buffer("centre", paddle.zeros([1, hidden_size]))
         self.register_buffer("shares", paddle.ones([2]))
 
@@ -436,10 +234,10 @@ class MixtureNetwork(PromptNetwork):
     def describe(self) -> dict:
         return {**super().describe(), "kind": "mixture", "scale": self.scale}
 
-    def read(self, hidden, attention_mask, mask_positions=None, first=0, noise=None):
-        hidden = self.run_layers(hidden, attention_mask, first, noise=noise)
+    def read(self, hidden, regions, mask_positions=None, first=0, noise=None):
+        hidden = self.run_layers(hidden, regions, first, noise=noise)
         is_cloze = (mask_positions[:, :1] > 0).astype(hidden.dtype)
-        vector = F.normalize(mean_vector(hidden, attention_mask), axis=-1)
+        vector = F.normalize(mean_vector(hidden, regions), axis=-1)
         vector = F.normalize(vector - self.centre, axis=-1) * (1.0 - is_cloze)
         states = self.mask_head(at_positions(hidden, mask_positions)) * is_cloze.unsqueeze(-1)
         # Flat: Paddle Inference fails on a slice that takes the axis away which a concat made.
@@ -455,16 +253,6 @@ class MixtureNetwork(PromptNetwork):
         return is_sentence * self.shares[0] * read + (1.0 - is_sentence) * self.shares[1] * completed
 
 
-def _parameter(layer: nn.Layer, values: np.ndarray) -> paddle.Tensor:
-    """A parameter for `layer` that holds `values`.
-
-    Paddle's Assign initializer makes a Python list of them first: 0.9 GB for the shipped backbone's vocabulary.
-    """
-    made = layer.create_parameter(list(values.shape), default_initializer=nn.initializer.Constant(0.0))
-    made.set_value(values.astype(np.float32, copy=False))
-    return made
-
-
 def rebuild(described: dict, backbone_config: dict, weights: dict[str, np.ndarray]) -> TextNetwork:
     """The network that `describe` and its weights tell of, in evaluation mode. Raises BackboneError."""
     from paddlenlp.transformers import ErnieConfig, ErnieModel
@@ -472,12 +260,14 @@ def rebuild(described: dict, backbone_config: dict, weights: dict[str, np.ndarra
     with paddle.LazyGuard():
         ernie = ErnieModel(ErnieConfig(**backbone_config))
     for name, parameter in ernie.named_parameters():
-        _set(parameter, name, weights.get(f"ernie.{name}"))
+        set_array(parameter, name, weights.get(f"ernie.{name}"))
     n_labels = described["n_labels"]
     hidden_size = backbone_config["hidden_size"]
     if described["kind"] == "label_sentence":
         blank = np.zeros((n_labels, hidden_size), dtype=np.float32)
         network: TextNetwork = LabelSentenceNetwork(ernie, blank, blank[:, 0], blank[0], described["scale"])
+    elif described["kind"] == "pair":
+        network = PairNetwork(ernie, n_labels)
     elif described["kind"] == "finetune":
         network = FineTuneNetwork(ernie, n_labels, pooling=described["pooling"])
     else:
@@ -490,16 +280,6 @@ def rebuild(described: dict, backbone_config: dict, weights: dict[str, np.ndarra
         network.set_soft_rows(weights["soft_rows"])
     for name, tensor in network.state_dict().items():
         if not name.startswith("ernie."):
-            _set(tensor, name, weights.get(name))
+            set_array(tensor, name, weights.get(name))
     network.eval()
     return network
-
-
-def _set(tensor: paddle.Tensor, name: str, value: np.ndarray | None) -> None:
-    if value is None:
-        raise BackboneError(f"the weights lack {name}", tensor=name)
-    if list(value.shape) != list(tensor.shape):
-        raise BackboneError(f"{name}: shape {list(value.shape)}, expected {list(tensor.shape)}", tensor=name)
-    if hasattr(tensor, "initialize") and not tensor._is_initialized():
-        tensor.initialize()
-    tensor.set_value(value.astype(np.float32, copy=False))

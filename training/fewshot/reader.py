@@ -162,7 +162,7 @@ class Reader:
 def hardened(encoding: dict, vocab_size: int, soft_spans: Sequence[SoftSpan] = ()) -> dict:
     """`encoding` without soft prompts: ids from `vocab_size` up become the tokens that they start from.
 
-    An untrained soft prompt is exactly its words (`networks.SoftPrompt`); one without words is noise, so it is left
+    An untrained soft prompt is exactly its words (`text_network.SoftPrompt`); one without words is noise, so it is left
     out, and so is every soft id when `soft_spans` does not tell its words.
     """
     words: dict[int, int] = {}

@@ -9,10 +9,11 @@ import numpy as np
 from training.fewshot import encoding, evaluation, zero_shot
 from training.fewshot.bench import Bench
 from training.fewshot.forward import run_rows
-from training.fewshot.networks import TextNetwork, mean_vector
+from training.fewshot.networks import PairNetwork
 from training.fewshot.runner import TextEncoder
 from training.fewshot.template import Template, parse
 from training.fewshot.templates import CANDIDATES, DEFAULT_TEMPLATE
+from training.fewshot.text_network import TextNetwork, mean_vector
 from training.fewshot.zero_shot import unit
 
 
@@ -34,6 +35,18 @@ def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Templat
 def text_vectors(bench: Bench, reader: TextNetwork, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
     """[n, H]: unit mean vectors of texts."""
     return _read_rows(reader, encoder, encoder.rows(texts), bench.config.eval_batch_size)
+
+
+def pair_features(
+    bench: Bench, network: PairNetwork, encoder: TextEncoder, texts: Sequence[str]
+) -> np.ndarray:
+    """[n, 1 + 2H]: what the network sees of pairs of texts, from where it sees them now."""
+
+    def compared(arrays):
+        ids, types, positions, mask = arrays
+        return network.read(network.embed(ids, types, positions), network.regions(types, mask))
+
+    return run_rows(compared, network, encoder, encoder.rows(texts), bench.config.eval_batch_size)
 
 
 def _read(reader: TextNetwork, bench: Bench, ids: list[list[int]]) -> np.ndarray:

@@ -10,8 +10,8 @@ from training.fewshot import evaluation, zero_shot
 from training.fewshot.bench import Bench
 from training.fewshot.data import warning
 from training.fewshot.forward import view_logits
-from training.fewshot.networks import TextNetwork
 from training.fewshot.runner import TextEncoder
+from training.fewshot.text_network import TextNetwork
 
 if TYPE_CHECKING:
     from training.fewshot.model import FittedModel

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from training.fewshot.networks import TextNetwork
+from training.fewshot.text_network import TextNetwork
 
 
 class UsedWords:

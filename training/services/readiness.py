@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Count
@@ -18,32 +16,15 @@ from django.utils.translation import ngettext
 from labeling.models import Example, ExampleLabel, Label, Project
 from labeling.models.projects import Task
 from labeling.models.texts import Split
-from training.fewshot import template as templates
-from training.fewshot import verbalizer
-from training.fewshot.backbones import SHIPPED_FOLDER
-from training.fewshot.config import SHIPPED_BACKBONE, FewShotConfig
-from training.fewshot.errors import EngineError
-from training.fewshot.tokenization import load_tokenizer
+from training.fewshot.config import FewShotConfig
 from training.services import backbones
+from training.services.findings import Finding, names_of
+from training.services.readiness_words import about_pairs, about_words
 from training.services.snapshot import active_labels
 
 FEW_PER_LABEL = 8
 DEV_PER_LABEL = 10
 SMALL_TEST = 100
-ASKS_WITH_WORDS = ("prompt", "label_sentence", "mixture", "auto", "zero_shot")
-NAMES_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to know before training. `fix` is the name of the address where it is mended, or ""."""
-
-    code: str
-    message: str
-    blocking: bool = False
-    count: int = 0
-    fix: str = ""
-    fix_title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +111,8 @@ def check_readiness(*, project: Project, config: FewShotConfig | None = None) ->
         *_about_labels(labels),
         *_about_training_texts(labels, counts),
         *_about_held_out_texts(labels, counts),
-        *_about_words(labels, config),
+        *about_words(labels, config),
+        *about_pairs(project, config),
         *_about_machine(config),
     ]
     findings.sort(key=lambda finding: not finding.blocking)
@@ -179,7 +161,7 @@ def _about_training_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
                 "%(n)d 个标签在训练集里没有文本：%(names)s。给它们各标几条，或者归档它们。",
                 len(missing),
             )
-            % {"n": len(missing), "names": _names(missing)},
+            % {"n": len(missing), "names": names_of(missing)},
             blocking=True,
             count=len(missing),
             fix="label",
@@ -194,7 +176,7 @@ def _about_training_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
                 "%(n)d 个标签的训练文本不到 %(few)d 条：%(names)s。可以训练，但多标一些会明显更好。",
                 len(few),
             )
-            % {"n": len(few), "few": FEW_PER_LABEL, "names": _names(few)},
+            % {"n": len(few), "few": FEW_PER_LABEL, "names": names_of(few)},
             count=len(few),
             fix="label",
             fix_title=_("去标注"),
@@ -226,7 +208,7 @@ def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
             message = _("验证集里没有这些标签的文本：%(names)s。验证成绩改由训练和验证文本上的交叉验证得出。")
         yield Finding(
             "class_missing_from_dev",
-            message % {"names": _names(absent)},
+            message % {"names": names_of(absent)},
             count=len(absent),
             fix="texts",
             fix_title=_("看验证集"),
@@ -235,7 +217,7 @@ def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
         yield Finding(
             "dev_thin",
             _("验证集里每个标签不足 %(few)d 条（%(names)s）。验证成绩改由训练和验证文本上的交叉验证得出。")
-            % {"few": DEV_PER_LABEL, "names": _names(thin)},
+            % {"few": DEV_PER_LABEL, "names": names_of(thin)},
             count=len(thin),
             fix="texts",
             fix_title=_("看验证集"),
@@ -260,78 +242,6 @@ def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
             count=n_test,
             fix="label",
             fix_title=_("去标注"),
-        )
-
-
-def _about_words(labels: list[Label], config: FewShotConfig) -> Iterator[Finding]:
-    asks = config.method in ASKS_WITH_WORDS
-    without = [label.name for label in labels if not label.words.all()]
-    if without and asks:
-        yield Finding(
-            "label_without_word",
-            _("这些标签没有标签词，会直接用标签名：%(names)s。") % {"names": _names(without)},
-            count=len(without),
-            fix="labels",
-            fix_title=_("填写标签词"),
-        )
-    tokenizer = tokenizer_of(config.backbone)
-    if tokenizer is not None and asks and labels:
-        yield from _about_tokens(labels, tokenizer)
-    yield from _about_template(config, asks=asks)
-
-
-def _about_tokens(labels: list[Label], tokenizer: Any) -> Iterator[Finding]:
-    reports = verbalizer.inspect(
-        [verbalizer.Label(label.name, tuple(label.word_texts)) for label in labels], tokenizer
-    )
-    colliding = sorted({report.word for report in reports if "collision" in report.problems})
-    unknown = sorted({report.word for report in reports if {"all_unknown", "empty"} & set(report.problems)})
-    if colliding:
-        yield Finding(
-            "word_collision",
-            _("不同标签用了同样的标签词：%(words)s。模型分不开它们。") % {"words": _names(colliding)},
-            blocking=True,
-            count=len(colliding),
-            fix="labels",
-            fix_title=_("改标签词"),
-        )
-    if unknown:
-        yield Finding(
-            "unknown_word",
-            _("模型的词表里没有这些标签词：%(words)s。换一个意思相近的词。") % {"words": _names(unknown)},
-            blocking=True,
-            count=len(unknown),
-            fix="labels",
-            fix_title=_("改标签词"),
-        )
-
-
-def _about_template(config: FewShotConfig, *, asks: bool) -> Iterator[Finding]:
-    if not asks and not config.template:
-        return
-    if not config.template:
-        yield Finding(
-            "no_template", _("还没有提示模板。"), blocking=True, fix="labels", fix_title=_("写提示模板")
-        )
-        return
-    try:
-        parsed = templates.parse(config.template, soft_encoder=config.soft_encoder)
-    except EngineError as error:
-        yield Finding(
-            error.code,
-            _("提示模板读不懂：%(problem)s") % {"problem": error.message},
-            blocking=True,
-            fix="labels",
-            fix_title=_("改提示模板"),
-        )
-        return
-    if asks and not parsed.has_mask:
-        yield Finding(
-            "template_without_mask",
-            _("提示模板里没有 {mask}，模型不知道该在哪里回答。"),
-            blocking=True,
-            fix="labels",
-            fix_title=_("改提示模板"),
         )
 
 
@@ -376,21 +286,6 @@ def _about_machine(config: FewShotConfig) -> Iterator[Finding]:
         )
 
 
-@functools.lru_cache(maxsize=4)
-def _tokenizer_in(folder: Path) -> Any:
-    return load_tokenizer(folder)
-
-
-def tokenizer_of(backbone: str) -> Any | None:
-    """The tokenizer of an encoder that is on this machine, or None: its words are then checked by the run."""
-    folders = [SHIPPED_FOLDER / SHIPPED_BACKBONE] if backbone == SHIPPED_BACKBONE else []
-    folders += sorted(backbones.cache_dir().glob(f"{backbone}-*")) if backbone != SHIPPED_BACKBONE else []
-    for folder in folders:
-        if (folder / "tokenizer.json").is_file():
-            return _tokenizer_in(folder)
-    return None
-
-
 def available_memory_bytes() -> int | None:
     """Memory that a new process could take, or None where the system does not say."""
     try:
@@ -404,10 +299,3 @@ def available_memory_bytes() -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
-
-
-def _names(names: list[str]) -> str:
-    shown = _("、").join(names[:NAMES_SHOWN])
-    return (
-        _("%(names)s 等 %(n)d 个") % {"names": shown, "n": len(names)} if len(names) > NAMES_SHOWN else shown
-    )

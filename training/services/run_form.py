@@ -17,6 +17,7 @@ from training.fewshot.config import RANGES, FewShotConfig
 from training.fewshot.errors import ConfigError
 from training.services import backbones, devices
 from training.services.prompt_check import template_problem
+from training.services.readiness_words import holds_pairs
 
 DEFAULTS = FewShotConfig()
 MAX_EXTRA_TEMPLATES = 7
@@ -25,6 +26,7 @@ METHODS = [
     ("label_sentence", gettext_lazy("标签句（与每个标签的句子比较，标得少时最稳）")),
     ("prompt", gettext_lazy("提示填空（由标签词回答）")),
     ("mixture", gettext_lazy("标签句和填空两者混合")),
+    ("pair", gettext_lazy("句对比较（每条是中间有制表符的两句话）")),
     ("finetune", gettext_lazy("普通微调（不用提示，标得多时可选）")),
     ("probe", gettext_lazy("只训练最后一层（最快）")),
 ]
@@ -57,7 +59,7 @@ NUMBERS: dict[str, tuple[Any, Any, Any]] = {
     "freeze_layers": (
         forms.IntegerField,
         gettext_lazy("冻结前几层"),
-        gettext_lazy("-1：标签句冻结下面三分之二，其他方法不冻结"),
+        gettext_lazy("-1：标签句和句对比较冻结下面三分之二，其他方法不冻结"),
     ),
     "early_stopping_patience": (
         forms.IntegerField,
@@ -125,7 +127,7 @@ class RunForm(forms.Form):
         self.templates = {str(template.pk): template for template in project.templates.all()}
         if not self.is_bound:
             self.initial.setdefault("token", uuid.uuid4())
-        self._choose("method", METHODS, DEFAULTS.method)
+        self._choose("method", METHODS, "pair" if holds_pairs(project) else DEFAULTS.method)
         self._choose(
             "backbone", [(choice.name, choice.title) for choice in backbones.choices()], DEFAULTS.backbone
         )

@@ -10,6 +10,7 @@ METHODS: dict[str, Any] = {
     "auto": _("自动"),
     "prompt": _("提示填空"),
     "label_sentence": _("标签句"),
+    "pair": _("句对比较"),
     "finetune": _("普通微调"),
     "probe": _("只训练最后一层"),
     "zero_shot": _("零样本"),

@@ -3,8 +3,8 @@
     python -m tests.bench.pairs_bench [--seeds 6] [--methods pair,label_sentence,probe,finetune]
 
 `made_pairs.txt`, written for this bench: 40 requests to an assistant, each beside one that asks the same in other words
-and one that shares its words and asks something else. A run learns 16 pairs of each kind and answers the other 48. The
-pairs are easy to tell for people and few: the table compares methods with each other, and with nothing else.
+and one that shares its words and asks something else. A run learns both pairs of 16 requests and answers those of the
+other 24, so that no sentence by itself tells the answer. The pairs are easy to tell for people and few: the table compares methods with each other, and with nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training.fewshot.data import FewShotData, empty_split, make_split  # noqa: 
 from training.fewshot.verbalizer import Label  # noqa: E402
 
 LABELS = (Label("0", ("不同",)), Label("1", ("相同",)))
-PAIRS_A_LABEL = 16
+REQUESTS, LEARNT = 40, 16
 
 
 def main() -> None:
@@ -42,10 +42,8 @@ def main() -> None:
     backbone = resolve(SHIPPED_BACKBONE, models.default_cache_dir(), lambda event: None, trusted=True)
     found: dict[str, list[float]] = {}
     for seed in range(asked.seeds):
-        random = np.random.default_rng(seed)
-        learnt = np.concatenate(
-            [random.permutation(np.flatnonzero(whole.labels == label))[:PAIRS_A_LABEL] for label in (0, 1)]
-        )
+        requests = np.random.default_rng(seed).permutation(REQUESTS)[:LEARNT]
+        learnt = np.concatenate([requests, REQUESTS + requests])
         judged = whole.take(np.setdiff1d(np.arange(len(whole)), learnt))
         data = FewShotData(LABELS, whole.take(learnt), empty, empty)
         for method in asked.methods.split(","):

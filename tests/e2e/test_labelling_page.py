@@ -65,6 +65,20 @@ def test_one_key_labels_saves_and_moves_on(page, project):
     expect(page.locator("#done")).to_have_text("1")
 
 
+def test_the_texts_of_a_pair_stand_apart(open_context, project):
+    project.examples.all().delete()
+    for number in range(2):
+        make.make_example(project, f"怎么退货{number}\t能不能退掉{number}")
+    page = open_context().new_page()
+    page.goto(f"/p/{project.pk}/label/")
+    parts = page.locator("#text .text-part")
+    # As the server writes it, and as the page paints the next one.
+    for number in (0, 1):
+        expect(parts).to_have_text([f"怎么退货{number}", f"能不能退掉{number}"])
+        page.keyboard.press("1")
+    expect(parts).to_have_count(1)
+
+
 def test_undo_works_at_once_and_after_a_reload(page, project):
     first = text_of(page)
     page.keyboard.press("1")

@@ -162,7 +162,7 @@ def test_teachers_and_candidates_share_one_reading(backbone, data):
 
 
 def test_layer_wise_rates():
-    from training.fewshot.loop import layers_above
+    from training.fewshot.rates import layers_above
 
     assert layers_above("ernie.embeddings.layer_norm.weight", 12) == 12
     assert layers_above("ernie.encoder.layers.0.linear1.weight", 12) == 11

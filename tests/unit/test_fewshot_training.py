@@ -384,7 +384,7 @@ def test_multi_label_gets_thresholds(backbone):
 
 
 def test_schedules():
-    from training.fewshot.loop import schedule, total_steps
+    from training.fewshot.rates import schedule, total_steps
 
     linear = schedule(settings(warmup_steps=2), 10)
     assert [linear(step) for step in (0, 1, 2, 6, 10)] == pytest.approx([0, 0.5, 1, 0.5, 0])

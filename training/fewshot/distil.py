@@ -20,7 +20,7 @@ import numpy as np
 from training.fewshot import checkpoint, evaluation, pool
 from training.fewshot.data import warning
 from training.fewshot.errors import Cancelled
-from training.fewshot.loop import total_steps
+from training.fewshot.rates import total_steps
 
 METHODS = ("label_sentence", "prompt", "mixture", "pair", "finetune")
 

@@ -182,7 +182,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
 
 def with_checkpoints(config, n_texts: int):
     """The configuration with a few checkpoints spread over the run, and a few looks at dev for the curve."""
-    from training.fewshot.loop import total_steps
+    from training.fewshot.rates import total_steps
 
     total = total_steps(config, n_texts * config.rows_per_text)
     changes: dict = {"save_steps": max(10, -(-total // CHECKPOINTS_A_RUN))}

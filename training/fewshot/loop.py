@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,42 +20,10 @@ from training.fewshot.config import FewShotConfig
 from training.fewshot.encoder_layer import Noise, NoiseSource
 from training.fewshot.errors import Cancelled, TrainingDiverged
 from training.fewshot.forward import cache_states
+from training.fewshot.rates import parameter_groups, schedule, total_steps
 from training.fewshot.runner import TextEncoder
 from training.fewshot.text_network import TextNetwork
 from training.fewshot.used_words import UsedWords
-
-
-def total_steps(config: FewShotConfig, n_rows: int) -> int:
-    """Optimiser updates of a run over `n_rows` rows."""
-    if config.max_steps > 0:
-        return config.max_steps
-    batches = math.ceil(n_rows / config.train_batch_size)
-    return max(1, math.ceil(config.num_train_epochs * batches / config.gradient_accumulation_steps))
-
-
-def schedule(config: FewShotConfig, total: int) -> Callable[[int], float]:
-    """Update number (from 0) → factor on the learning rates: warm-up from 0, then linear, cosine or constant."""
-    warmup = config.warmup_steps or math.ceil(config.warmup_ratio * total)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return step / max(1, warmup)
-        if config.lr_scheduler_type == "constant":
-            return 1.0
-        progress = (step - warmup) / max(1, total - warmup)
-        if config.lr_scheduler_type == "cosine":
-            return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
-        return max(0.0, 1.0 - progress)
-
-    return factor
-
-
-def layers_above(name: str, depth: int) -> int:
-    """How many layers of `depth` stand above the parameter `name`: what layer-wise rates decay by (arXiv 2006.05987)."""
-    if ".embeddings." in name:
-        return depth
-    found = re.search(r"encoder\.layers\.(\d+)\.", name)
-    return depth - 1 - int(found[1]) if found else 0
 
 
 class Step(nn.Layer):
@@ -307,22 +274,8 @@ class Loop:
         self.cached = cache_states(network, self.encoder, self.rows, frozen) if self.first_layer else []
         self.words = UsedWords(network, self.rows, (self.encoder.pad_id, *self.also_used))
         self.rows = self.words.rows
-        heads = network.head_names()
         self.trained = {name: p for name, p in network.named_parameters() if not p.stop_gradient}
-        # Paddle keeps the type of a parameter group to itself.
-        by_rate: dict[tuple[float, float], list[Any]] = {}
-        for name, parameter in self.trained.items():
-            if name in heads:
-                rate, decay = config.ppt_learning_rate, config.ppt_weight_decay
-            else:
-                rate = config.learning_rate * config.layer_decay ** layers_above(name, network.depth)
-                decay = config.weight_decay
-            # Biases and norms are not drawn to zero.
-            by_rate.setdefault((rate, decay if parameter.ndim > 1 else 0.0), []).append(parameter)
-        groups: list[Any] = [
-            {"params": parameters, "learning_rate": rate, "weight_decay": decay}
-            for (rate, decay), parameters in by_rate.items()
-        ]
+        groups = parameter_groups(config, network, self.trained)
         clip = nn.ClipGradByGlobalNorm(config.max_grad_norm) if config.max_grad_norm else None
         # The base rate carries the schedule; each group's own rate multiplies it.
         self.optimizer = paddle.optimizer.AdamW(1.0, parameters=groups, grad_clip=clip)

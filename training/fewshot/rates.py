@@ -1,0 +1,67 @@
+"""How long a run learns, and how fast each parameter does at each update."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import paddle
+
+from training.fewshot.config import FewShotConfig
+from training.fewshot.text_network import TextNetwork
+
+
+def total_steps(config: FewShotConfig, n_rows: int) -> int:
+    """Optimiser updates of a run over `n_rows` rows."""
+    if config.max_steps > 0:
+        return config.max_steps
+    batches = math.ceil(n_rows / config.train_batch_size)
+    return max(1, math.ceil(config.num_train_epochs * batches / config.gradient_accumulation_steps))
+
+
+def schedule(config: FewShotConfig, total: int) -> Callable[[int], float]:
+    """Update number (from 0) → factor on the learning rates: warm-up from 0, then linear, cosine or constant."""
+    warmup = config.warmup_steps or math.ceil(config.warmup_ratio * total)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return step / max(1, warmup)
+        if config.lr_scheduler_type == "constant":
+            return 1.0
+        progress = (step - warmup) / max(1, total - warmup)
+        if config.lr_scheduler_type == "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+        return max(0.0, 1.0 - progress)
+
+    return factor
+
+
+def layers_above(name: str, depth: int) -> int:
+    """How many layers of `depth` stand above the parameter `name`: what layer-wise rates decay by (arXiv 2006.05987)."""
+    if ".embeddings." in name:
+        return depth
+    found = re.search(r"encoder\.layers\.(\d+)\.", name)
+    return depth - 1 - int(found[1]) if found else 0
+
+
+def parameter_groups(
+    config: FewShotConfig, network: TextNetwork, trained: dict[str, paddle.Tensor]
+) -> list[Any]:
+    """Groups for AdamW whose base rate carries the schedule; each group's own rate multiplies it."""
+    heads = network.head_names()
+    by_rate: dict[tuple[float, float], list[Any]] = {}
+    for name, parameter in trained.items():
+        if name in heads:
+            rate, decay = config.ppt_learning_rate, config.ppt_weight_decay
+        else:
+            rate = config.learning_rate * config.layer_decay ** layers_above(name, network.depth)
+            decay = config.weight_decay
+        # Biases and norms are not drawn to zero.
+        by_rate.setdefault((rate, decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+    # Paddle keeps the type of a parameter group to itself.
+    return [
+        {"params": parameters, "learning_rate": rate, "weight_decay": decay}
+        for (rate, decay), parameters in by_rate.items()
+    ]

@@ -177,6 +177,9 @@ WARNINGS: dict[str, Any] = {
     ),
     "checkpoint_damaged": _("有一个检查点坏了，已改用更早的。"),
     "pool_too_small": _("可用的未标注文本只有 %(n)s 条，太少，这次没有用上。"),
+    "shortened": _(
+        "时间预算 %(seconds)s 秒只够把训练文本读 %(epochs)s 遍（原定 %(asked)s 遍），这次就读这么多。"
+    ),
     "no_time_for_pool": _("时间预算不够用上未标注的文本，这次没有用。"),
     "pool_did_not_help": _("用上未标注的文本后，验证集上的成绩更差，所以没有用。"),
     "no_pool_to_calibrate": _("没有未标注文本可以用来校准，改用训练文本校准。"),

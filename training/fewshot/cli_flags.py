@@ -265,7 +265,12 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
         None,
         choices=("quick", "best"),
     )
-    add("--time_budget", "seconds that auto may take", None, type=none_or(float))
+    add(
+        "--time_budget",
+        "seconds that a run may take: auto tries less, a long training makes fewer passes",
+        None,
+        type=none_or(float),
+    )
     on_off("--use_pool", "learn from data.txt too")
     return made
 

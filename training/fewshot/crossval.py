@@ -33,7 +33,9 @@ def cross_validate(
 ) -> dict:
     """The dict E over train + dev, each text predicted by a model that never saw it, with `by` and `folds`.
 
-    Each fold is the whole run over again, choices included; all folds together take the run's time budget once more. `fold_accuracies` tells how far they spread.
+    Each fold is the whole run over again, choices included. Where a run searches or reads the pool, all folds together
+    take its time budget once more; else each fold learns for as many passes as the run itself. `fold_accuracies` tells
+    how far they spread.
     `on_predictions` hears those texts and their probabilities, (n_texts, n_labels).
     """
     from training.fewshot.model import fit
@@ -49,7 +51,8 @@ def cross_validate(
     plain = config.replace(
         save_steps=0, eval_steps=0, load_best_model_at_end=False, early_stopping_patience=None
     )
-    if config.time_budget_seconds is not None:
+    searches = config.method == "auto" or config.use_pool or config.adapt != "none"
+    if config.time_budget_seconds is not None and searches:
         plain = plain.replace(time_budget_seconds=max(1.0, config.time_budget_seconds / folds))
     accuracies = []
     for fold, (inside, outside) in enumerate(evaluation.stratified_folds(whole.labels, folds, config.seed)):

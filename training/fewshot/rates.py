@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paddle
 
 from training.fewshot.config import FewShotConfig
 from training.fewshot.text_network import TextNetwork
+
+# What two cores of a laptop are taken to do in training; a fixed number, so that a run's length depends on its settings
+# and texts alone and can be repeated elsewhere.
+OPERATIONS_PER_SECOND = 80e9
+# The rest of the time budget is for loading, dev and test.
+TRAINING_SHARE = 0.8
+# Texts are read once for the start and once more into the cache of frozen layers.
+READINGS = 2
+# Fewer updates than this teach too little, whatever the time.
+LEAST_UPDATES = 60
+
+
+def epochs_within(config: FewShotConfig, backbone: dict, lengths: Sequence[int]) -> float:
+    """`config.num_train_epochs`, or as many (in quarters, at least LEAST_UPDATES) as the time budget has room for.
+
+    `lengths`: tokens of each training row. `config.freeze_layers` must have been settled.
+    """
+    if config.time_budget_seconds is None or config.max_steps > 0:
+        return config.num_train_epochs
+    hidden, inner = backbone["hidden_size"], backbone["intermediate_size"]
+    layers = int(backbone["num_hidden_layers"])
+    frozen = layers if config.freeze_plm else min(config.freeze_layers, layers)
+    # Multiplications and additions of one token in one layer: four projections and the feed-forward's two.
+    once = sum(lengths) * 2 * (4 * hidden**2 + 2 * hidden * inner)
+    room = OPERATIONS_PER_SECOND * TRAINING_SHARE * config.time_budget_seconds - READINGS * layers * once
+    # Backwards costs twice what forwards does.
+    epoch = max(1, 3 * (layers - frozen)) * once * (2 if config.use_rdrop else 1)
+    least = math.ceil(4 * LEAST_UPDATES * config.train_batch_size / len(lengths)) / 4
+    return min(config.num_train_epochs, max(least, math.floor(4 * room / epoch) / 4))
 
 
 def total_steps(config: FewShotConfig, n_rows: int) -> int:

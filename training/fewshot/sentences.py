@@ -74,11 +74,12 @@ def _read_rows(reader: TextNetwork, encoder: TextEncoder, rows: list[dict], batc
     return unit(run_rows(vectors, reader, encoder, rows, batch_size))
 
 
-def choose_templates(bench: Bench, reader: TextNetwork, encoder: TextEncoder) -> list[Template]:
-    """The library's template whose label sentences alone explain the training labels best."""
+def choose_templates(bench: Bench, reader: TextNetwork, vectors: np.ndarray) -> list[Template]:
+    """The library's template whose label sentences alone explain the training labels best.
+
+    `vectors` [n, H]: the training texts' own."""
     if bench.multi_label:
         return [parse(DEFAULT_TEMPLATE)]
-    vectors = text_vectors(bench, reader, encoder, bench.train.texts)
     texts = unit(vectors - vectors.mean(axis=0))
     scored = []
     for written in CANDIDATES:

@@ -475,12 +475,13 @@ def test_a_budget_shortens_long_trainings_and_leaves_short_ones_alone():
         return epochs_within(config, LAPTOP, [length] * n)
 
     assert epochs(240, 30) == 8.0
-    assert epochs(480, 50) == 8.0
-    # A token in a layer takes 3.54 million operations; 80e9 * 0.8 * 180 s less two readings of 12 layers is left, and
-    # a pass over 4 layers, there and back, takes 12 of them.
+    assert epochs(400, 40) == 8.0
+    # A token in a layer takes 3.54 million operations. 0.8 * 180 s less two readings of 12 layers are left, and a pass
+    # over 4 layers, there and back, takes 12 of them.
     token = 3_538_944
-    room = 80e9 * 0.8 * 180 - 2 * 12 * 500 * 128 * token
-    assert epochs(500, 128) == math.floor(4 * room / (12 * 500 * 128 * token)) / 4 == 2.0
+    room = 0.8 * 180 - 2 * 12 * 400 * 100 * token / 85e9
+    assert epochs(400, 100) == math.floor(4 * room / (12 * 400 * 100 * token / 50e9)) / 4 == 3.0
+    assert epochs(500, 128) == 2.0
     # 119 labels of 8 long texts have no room for two passes, but at least 60 updates of 16 texts are made.
     assert epochs(952, 128) == 1.25
     assert epochs(500, 128, freeze_layers=0) == 2.0
@@ -492,7 +493,7 @@ def test_a_budget_shortens_long_trainings_and_leaves_short_ones_alone():
 def test_a_shortened_run_says_so_and_begins_at_rows_fitted_to_the_texts(backbone, monkeypatch):
     from training.fewshot import rates
 
-    monkeypatch.setattr(rates, "OPERATIONS_PER_SECOND", 1.0)
+    monkeypatch.setattr(rates, "TRAINING_SPEED", 1.0)
     data, events = tiny.data(), []
     settings = {"method": "label_sentence", "template": "这是一条{mask}新闻。{text}", "learning_rate": 0.0}
     config = FewShotConfig.from_json(

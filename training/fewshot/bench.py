@@ -18,6 +18,8 @@ from training.fewshot.tokenization import load_tokenizer
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from training.fewshot.forward import States
+
 Listener = Callable[[dict], None]
 
 
@@ -38,6 +40,8 @@ class Bench:
     warnings: list[dict] = dataclasses.field(default_factory=list)
     # What the loop trains on where that is not the training texts with their labels: a student's lessons.
     lessons: Lessons | None = None
+    # What the frozen layers made of the training texts, one row a text, where it is known already.
+    states: States | None = None
     # Backbones that have read the pool, by what they read (`adapt`); shared by all models of a run.
     adapted: dict = dataclasses.field(default_factory=dict)
     began: float = dataclasses.field(default_factory=time.monotonic)

@@ -67,6 +67,7 @@ def train(bench: Bench, model: FittedModel) -> None:
         save_model=(lambda folder: model.save(folder / "model")) if bench.whole_checkpoints else None,
         on_event=bench.emit,
         should_stop=bench.should_stop,
+        states=bench.states if bench.lessons is None else None,
     )
     loop.run()
     if before:

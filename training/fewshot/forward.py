@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 
@@ -102,18 +103,41 @@ def run_rows(
     return outputs if outputs is not None else np.zeros((0, 0), dtype=np.float32)
 
 
-def cache_states(
-    network: TextNetwork, encoder: TextEncoder, rows: Sequence[dict], layers: int, batch_size: int = 32
-) -> list[np.ndarray]:
-    """float32 [length, H] of each row after `layers` layers, in evaluation mode."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class States:
+    """What the lowest `layers` layers make of rows in evaluation mode: float32 [length, H] a row."""
+
+    layers: int
+    rows: list[np.ndarray]
+
+
+Finish = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]
+
+
+def read_states(
+    network: TextNetwork,
+    encoder: TextEncoder,
+    rows: Sequence[dict],
+    layers: int,
+    finish: Finish | None = None,
+    batch_size: int = 32,
+) -> tuple[States, np.ndarray]:
+    """The states of rows, and what `finish(hidden [n, L, H], regions [n, L])` makes of them: float32 [rows, …]."""
     network.eval()
     states: dict[int, np.ndarray] = {}
+    outputs: dict[int, np.ndarray] = {}
     with paddle.no_grad():
         for batch in eval_batches([len(row["input_ids"]) for row in rows], batch_size):
             arrays = {k: paddle.to_tensor(v) for k, v in encoder.collate([rows[i] for i in batch]).items()}
             hidden = network.embed(arrays["input_ids"], arrays["token_type_ids"], arrays["position_ids"])
             regions = network.regions(arrays["token_type_ids"], arrays["attention_mask"])
-            found = network.run_layers(hidden, regions, 0, layers).numpy()
+            hidden = network.run_layers(hidden, regions, 0, layers)
+            found = hidden.numpy()
+            finished = None if finish is None else finish(hidden, regions).numpy()
             for place, index in enumerate(batch):
                 states[index] = found[place, : len(rows[index]["input_ids"])].copy()
-    return [states[index] for index in range(len(rows))]
+                if finished is not None:
+                    outputs[index] = finished[place]
+    order = range(len(rows))
+    finished = np.stack([outputs[index] for index in order]) if outputs else np.zeros((0, 0), np.float32)
+    return States(layers, [states[index] for index in order]), finished

@@ -19,7 +19,7 @@ from training.fewshot.batching import epoch_batches, pad_hidden
 from training.fewshot.config import FewShotConfig
 from training.fewshot.encoder_layer import Noise, NoiseSource
 from training.fewshot.errors import Cancelled, TrainingDiverged
-from training.fewshot.forward import cache_states
+from training.fewshot.forward import States, read_states
 from training.fewshot.rates import parameter_groups, schedule, total_steps
 from training.fewshot.runner import TextEncoder
 from training.fewshot.text_network import TextNetwork
@@ -44,6 +44,29 @@ class Step(nn.Layer):
         hidden_noise,
         attention_noise,
     ):
+        return self.trace(
+            start,
+            token_type_ids,
+            position_ids,
+            attention_mask,
+            mask_positions,
+            hidden_noise,
+            attention_noise,
+        )
+
+    @paddle.jit.not_to_static
+    def trace(
+        self,
+        start,
+        token_type_ids,
+        position_ids,
+        attention_mask,
+        mask_positions,
+        hidden_noise,
+        attention_noise,
+    ):
+        """The pass itself. Which operations it takes depends on no tensor's value, so it is traced as it stands: Paddle
+        would rewrite its source first, which takes seconds and reads the file again."""
         network = self.network
         noise = None if hidden_noise is None else Noise(hidden_noise, attention_noise)
         hidden = start
@@ -63,6 +86,7 @@ class Loop:
 
     `targets`: int64 [rows] class ids, or float32 [rows, labels] (soft targets, or 0/1 for multi-label). `evaluate`
     gives {"accuracy", "macro_f1", "loss", …} on dev and is called with the whole vocabulary in place.
+    `states`, of these very rows, saves reading them again where that many layers are frozen.
     `run_id` is the fingerprint by which a checkpoint knows its run. With one seed, the numbers are the same whether
     the run was resumed or not: order, dropout and noise depend on (seed, step) alone.
     """
@@ -89,6 +113,7 @@ class Loop:
         should_stop: Callable[[], bool] | None = None,
         save_model: Callable[[Path], None] | None = None,
         stage: str = "train",
+        states: States | None = None,
     ) -> None:
         self.network = network
         self.config = config
@@ -107,6 +132,7 @@ class Loop:
         self.should_stop = should_stop or (lambda: False)
         self.save_model = save_model
         self.stage = stage
+        self.states = states
         self.total = total_steps(config, len(self.rows))
         self.factor = schedule(config, self.total)
         self.step = 0
@@ -228,7 +254,7 @@ class Loop:
         return loss
 
     def _arrays(self, chosen: np.ndarray, draw: list[int]) -> list[paddle.Tensor | None]:
-        cached = [self.cached[i] for i in chosen] if self.first_layer else None
+        cached = [self.states.rows[i] for i in chosen] if self.states else None
         return self._arrays_of([self.rows[i] for i in chosen], draw, cached)
 
     def _arrays_of(
@@ -271,7 +297,10 @@ class Loop:
                     layer.dropout = 0.0
         # Frozen layers run once, without dropout; soft prompts below them would need their gradient.
         self.first_layer = frozen if network.soft is None and self.caches else 0
-        self.cached = cache_states(network, self.encoder, self.rows, frozen) if self.first_layer else []
+        if not self.first_layer:
+            self.states = None
+        elif self.states is None or self.states.layers != frozen:
+            self.states, _ = read_states(network, self.encoder, self.rows, frozen)
         self.words = UsedWords(network, self.rows, (self.encoder.pad_id, *self.also_used))
         self.rows = self.words.rows
         self.trained = {name: p for name, p in network.named_parameters() if not p.stop_gradient}

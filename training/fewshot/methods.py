@@ -155,7 +155,7 @@ def fit_label_sentence(bench: Bench) -> FittedModel:
     ernie, _ = load_adapted(bench)
     reader = LabelSentenceNetwork(ernie, *_blank_rows(bench), config.scale)
     encoder = TextEncoder(plan.encoding, bench.tokenizer)
-    vectors = text_vectors(bench, reader, encoder, bench.train.texts)
+    vectors = text_vectors(bench, reader, encoder, bench.train.texts, keep=config.method == "label_sentence")
     templates = own or choose_templates(bench, reader, vectors)
     rows, centre = label_rows(bench, reader, templates, vectors)
     bias = np.zeros(len(rows))

@@ -17,8 +17,6 @@ from training.fewshot.text_network import TextNetwork
 READING_SPEED, TRAINING_SPEED = 85e9, 50e9
 # The rest of the time budget is for loading, dev and test.
 TRAINING_SHARE = 0.8
-# Texts are read once for the start and once more into the cache of frozen layers.
-READINGS = 2
 # Fewer updates than this teach too little, whatever the time.
 LEAST_UPDATES = 60
 
@@ -35,7 +33,7 @@ def epochs_within(config: FewShotConfig, backbone: dict, lengths: Sequence[int])
     frozen = layers if config.freeze_plm else min(config.freeze_layers, layers)
     # Multiplications and additions of one token in one layer: four projections and the feed-forward's two.
     once = sum(lengths) * 2 * (4 * hidden**2 + 2 * hidden * inner)
-    room = TRAINING_SHARE * config.time_budget_seconds - READINGS * layers * once / READING_SPEED
+    room = TRAINING_SHARE * config.time_budget_seconds - layers * once / READING_SPEED
     # Backwards costs twice what forwards does.
     epoch = max(1, 3 * (layers - frozen)) * once * (2 if config.use_rdrop else 1) / TRAINING_SPEED
     least = math.ceil(4 * LEAST_UPDATES * config.train_batch_size / len(lengths)) / 4

@@ -8,7 +8,7 @@ import numpy as np
 
 from training.fewshot import encoding, evaluation, zero_shot
 from training.fewshot.bench import Bench
-from training.fewshot.forward import run_rows
+from training.fewshot.forward import read_states, run_rows
 from training.fewshot.networks import PairNetwork
 from training.fewshot.runner import TextEncoder
 from training.fewshot.template import Template, parse
@@ -32,9 +32,20 @@ def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Templat
     return zero_shot.label_vectors(_read(reader, bench, ids), owners, bench.data.n_labels)
 
 
-def text_vectors(bench: Bench, reader: TextNetwork, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
-    """[n, H]: unit mean vectors of texts."""
-    return _read_rows(reader, encoder, encoder.rows(texts), bench.config.eval_batch_size)
+def text_vectors(
+    bench: Bench, reader: TextNetwork, encoder: TextEncoder, texts: Sequence[str], *, keep: bool = False
+) -> np.ndarray:
+    """[n, H]: unit mean vectors of texts. With `keep`, what the frozen layers made of them stays in `bench.states`."""
+    rows = encoder.rows(texts)
+    layers = reader.depth if bench.config.freeze_plm else min(bench.config.freeze_layers, reader.depth)
+    if not keep or layers <= 0:
+        return _read_rows(reader, encoder, rows, bench.config.eval_batch_size)
+
+    def finish(hidden, regions):
+        return mean_vector(reader.run_layers(hidden, regions, layers), regions)
+
+    bench.states, vectors = read_states(reader, encoder, rows, layers, finish)
+    return unit(vectors)
 
 
 def pair_features(

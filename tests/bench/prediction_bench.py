@@ -35,7 +35,7 @@ def make_export(folder: Path) -> None:
     names = [label.name for label in labels]
     split = datas.make_split(texts, [names[n] for n in numbers], names)
     empty = datas.empty_split(len(names), "single")
-    config = FewShotConfig(method="prompt", template=TEMPLATE, max_steps=1, device="cpu", to_static=False)
+    config = FewShotConfig(method="prompt", template=TEMPLATE, max_steps=1, device="cpu")
     backbone = resolve(str(folder), folder / "cache", trusted=True)
     export(
         model.fit(config, datas.FewShotData(labels, split, empty, empty), backbone=backbone),

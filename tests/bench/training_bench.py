@@ -231,7 +231,7 @@ SYSTEMS = {
     "ours: MKL's own kernels": (run_ours, PLAIN_MKL),
     "ours: Paddle's dropout": (own_dropout, {}),
     "ours: last layer at all positions": (all_positions, {}),
-    "ours: dynamic graph": (lambda folder, steps: run_ours(folder, steps, to_static=False), {}),
+    "ours: static graph": (lambda folder, steps: run_ours(folder, steps, to_static=True), {}),
     "ours: no dropout": (lambda folder, steps: run_ours(folder, steps, freeze_dropout=True), {}),
     "ours: two thirds frozen": (
         lambda folder, steps: run_ours(folder, steps, freeze_layers=8 if "base" in folder.name else 2),

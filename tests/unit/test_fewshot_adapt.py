@@ -30,7 +30,6 @@ def fit(backbone, data, folder=None, events=None, **changes):
         "template": "这是一条{mask}新闻。{text}",
         "max_seq_length": 40,
         "max_steps": 4,
-        "to_static": False,
         "device": "cpu",
         "adapt_learning_rate": 1e-3,
         **changes,

@@ -76,7 +76,7 @@ def test_a_table_grows_and_says_what_it_compares(tmp_path, capsys):
     backbone = tiny.backbone(tmp_path / "backbone")
     arguments = ["--model", str(backbone.path), "--data_dir", str(tmp_path / "tnews"), "--seeds", "1,2"]
     arguments += ["--output", str(tmp_path / "table.json")]
-    short = ["--set", "max_steps=6", "max_seq_length=40", "to_static=false", "template={text}是{mask}"]
+    short = ["--set", "max_steps=6", "max_seq_length=40", "template={text}是{mask}"]
     assert benchmark.main([*arguments, "--methods", "finetune,zero_shot_label_sentence", *short]) == 0
     first = capsys.readouterr()
     assert "| zero_shot_label_sentence | 1 |" in first.out

@@ -14,7 +14,7 @@ pytest.importorskip("paddle")
 @pytest.mark.parametrize(("method", "frozen"), [("label_sentence", 1), ("finetune", 0)])
 def test_label_sentences_train_the_upper_third(tmp_path, method: str, frozen: int):
     backbone = tiny.backbone(tmp_path)
-    values = {"method": method, "max_steps": 2, "device": "cpu", "to_static": False, "max_seq_length": 32}
+    values = {"method": method, "max_steps": 2, "device": "cpu", "max_seq_length": 32}
     fitted = model.fit(
         FewShotConfig.from_json({**values, "template": "{text}是{mask}"}), tiny.data(), backbone=backbone
     )

@@ -51,7 +51,6 @@ def job_folder(folder: Path, backbone_folder: Path, **config: object) -> Path:
         "learning_rate": 1e-3,
         "max_seq_length": 32,
         "device": "cpu",
-        "to_static": False,
     }
     spec = {
         "config": {**values, **config},

@@ -113,7 +113,6 @@ def settings(**changes: object) -> FewShotConfig:
         "learning_rate": 1e-3,
         "ppt_learning_rate": 1e-2,
         "max_seq_length": 32,
-        "to_static": False,
         "device": "cpu",
         "use_pool": True,
         "ensemble_size": 2,

@@ -22,7 +22,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory):
 
 
 def fit(backbone, data=None, **changes):
-    values = {"template": TEMPLATE, "max_seq_length": 32, "to_static": False, "device": "cpu", **changes}
+    values = {"template": TEMPLATE, "max_seq_length": 32, "device": "cpu", **changes}
     return model.fit(FewShotConfig.from_json(values), data or tiny.data(), backbone=backbone)
 
 

@@ -36,7 +36,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory):
 
 
 def settings(**changes) -> FewShotConfig:
-    values = {"template": TEMPLATE, "max_steps": 2, "max_seq_length": 48, "to_static": False, "device": "cpu"}
+    values = {"template": TEMPLATE, "max_steps": 2, "max_seq_length": 48, "device": "cpu"}
     return FewShotConfig.from_json({**values, **changes})
 
 

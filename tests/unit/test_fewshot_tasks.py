@@ -123,7 +123,6 @@ def test_every_method_keeps_every_task(backbone, tmp_path, method: str, task: st
             "learning_rate": 2e-3,
             "ppt_learning_rate": 2e-2,
             "max_seq_length": 48,
-            "to_static": False,
             "device": "cpu",
         }
     )
@@ -151,7 +150,7 @@ def test_every_method_keeps_every_task(backbone, tmp_path, method: str, task: st
 
 def test_pairs_are_seen_without_a_template(backbone):
     data = pair_data(12)
-    config = FewShotConfig(method="finetune", max_steps=1, max_seq_length=48, to_static=False, device="cpu")
+    config = FewShotConfig(method="finetune", max_steps=1, max_seq_length=48, device="cpu")
     fitted = model.fit(config, data, backbone=backbone)
     assert [segment.get("text") for segment in fitted.encoding["views"][0] if "text" in segment] == ["a", "b"]
     first, second = fitted.predict_logits(["球赛\t球", "球赛\t油"])
@@ -160,9 +159,7 @@ def test_pairs_are_seen_without_a_template(backbone):
 
 def test_auto_weighs_whole_sets_of_labels(backbone):
     data = several_data(24)
-    config = FewShotConfig(
-        method="auto", task="multi_label", max_steps=5, max_seq_length=48, to_static=False, device="cpu"
-    )
+    config = FewShotConfig(method="auto", task="multi_label", max_steps=5, max_seq_length=48, device="cpu")
     fitted = model.fit(config, data, backbone=backbone)
     assert set(fitted.notes["auto"]["tried"]) == set(auto.CANDIDATES)
 

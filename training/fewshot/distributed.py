@@ -68,11 +68,12 @@ def average_gradients(parameters: Sequence[paddle.Tensor]) -> None:
     world = world_size()
     if world == 1:
         return
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = paddle.zeros_like(parameter)
-        paddle.distributed.all_reduce(parameter.grad)
-        parameter.grad.scale_(1.0 / world)
+    with paddle.no_grad():
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = paddle.zeros_like(parameter)
+            paddle.distributed.all_reduce(parameter.grad)
+            parameter.grad.scale_(1.0 / world)
 
 
 def average(value: float) -> float:

@@ -449,6 +449,7 @@ class Loop:
         self.network.recompute = False
         self.network.eval()
         del self.forward, self.optimizer
-        # Paddle keeps what a static graph ran with, 0.3 GB a training, until it is told.
-        gc.collect()
-        paddle.base.core.clear_executor_cache()
+        if self.config.to_static:
+            # Paddle keeps what a static graph ran with, 0.3 GB a training, until it is told.
+            gc.collect()
+            paddle.base.core.clear_executor_cache()

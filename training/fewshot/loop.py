@@ -27,7 +27,7 @@ from training.fewshot.used_words import UsedWords
 
 
 class Step(nn.Layer):
-    """One forward pass that gives logits and features; made static apart from the network, which stays as it is."""
+    """One forward pass that gives logits and features: what a static graph is made of, where one is asked for."""
 
     def __init__(self, network: TextNetwork, first_layer: int) -> None:
         super().__init__()
@@ -44,29 +44,6 @@ class Step(nn.Layer):
         hidden_noise,
         attention_noise,
     ):
-        return self.trace(
-            start,
-            token_type_ids,
-            position_ids,
-            attention_mask,
-            mask_positions,
-            hidden_noise,
-            attention_noise,
-        )
-
-    @paddle.jit.not_to_static
-    def trace(
-        self,
-        start,
-        token_type_ids,
-        position_ids,
-        attention_mask,
-        mask_positions,
-        hidden_noise,
-        attention_noise,
-    ):
-        """The pass itself. Which operations it takes depends on no tensor's value, so it is traced as it stands: Paddle
-        would rewrite its source first, which takes seconds and reads the file again."""
         network = self.network
         noise = None if hidden_noise is None else Noise(hidden_noise, attention_noise)
         hidden = start
@@ -279,7 +256,7 @@ class Loop:
         ]
 
     def _prepare(self) -> None:
-        """Freezes, caches, cuts the vocabulary to what the rows use, and makes optimiser and static graph."""
+        """Freezes, caches, cuts the vocabulary to what the rows use, and makes optimiser and step."""
         config, network = self.config, self.network
         network.recompute = config.recompute
         frozen = network.depth if config.freeze_plm else max(0, min(config.freeze_layers, network.depth))

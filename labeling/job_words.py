@@ -184,6 +184,7 @@ WARNINGS: dict[str, Any] = {
     "pool_did_not_help": _("用上未标注的文本后，验证集上的成绩更差，所以没有用。"),
     "no_pool_to_calibrate": _("没有未标注文本可以用来校准，改用训练文本校准。"),
     "precision_ignored": _("%(asked)s 只在 GPU 上有用；在处理器上没有好处，已按 fp32 训练。"),
+    "fgm_idle": _("词向量冻结时 FGM 没有东西可扰动：多算一遍，结果不变。把冻结的层数设为 0 才有用。"),
     "artifact_refused": _("有一个导出包核对没有通过，没有放行。"),
 }
 

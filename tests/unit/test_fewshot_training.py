@@ -519,3 +519,12 @@ def test_a_shortened_run_says_so_and_begins_at_rows_fitted_to_the_texts(backbone
         return fitted.evaluate(train, fitted.predict_proba(train.texts))["loss"]
 
     assert loss(short) < loss(still)
+
+
+def test_fgm_on_frozen_words_says_that_it_does_nothing(backbone):
+    events = []
+    fit(backbone, on_event=events.append, fgm_epsilon=0.5, freeze_layers=1, max_steps=1)
+    assert [event["code"] for event in events if event["type"] == "warning"] == ["fgm_idle"]
+    events.clear()
+    fit(backbone, on_event=events.append, fgm_epsilon=0.5, freeze_layers=0, max_steps=1)
+    assert not [event for event in events if event["type"] == "warning"]

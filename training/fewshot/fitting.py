@@ -39,7 +39,7 @@ def train(bench: Bench, model: FittedModel) -> None:
     rows = encoder.rows(texts)
     longest = max(len(row["input_ids"]) for row in rows)
     config, events = guard(bench.config, bench.backbone.config, longest)
-    for event in (*events, *precision_warnings(config)):
+    for event in (*events, *precision_warnings(config), *idle_warnings(config)):
         bench.warn(event)
     targets = np.repeat(labels, n_views, axis=0)
     names = [label.name for label in bench.data.labels]
@@ -77,6 +77,18 @@ def train(bench: Bench, model: FittedModel) -> None:
     if loop.best is not None:
         bench.notes["best"] = {"score": loop.best[0], "step": loop.best[1]}
     model.history = loop.history
+
+
+def idle_warnings(config: FewShotConfig) -> list[dict]:
+    """What is said of a setting that has nothing to work on."""
+    if not config.fgm_epsilon or not (config.freeze_plm or config.freeze_layers > 0):
+        return []
+    return [
+        warning(
+            "fgm_idle",
+            "FGM disturbs the word embeddings, which are frozen here: it costs a second pass and changes nothing",
+        )
+    ]
 
 
 def precision_warnings(config: FewShotConfig) -> list[dict]:

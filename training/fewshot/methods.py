@@ -257,12 +257,11 @@ def fit_pair(bench: Bench) -> FittedModel:
     ernie, _ = load_adapted(bench)
     network = PairNetwork(ernie, bench.data.n_labels)
     encoder = TextEncoder(plan.encoding, bench.tokenizer)
-    network.see_from(*spread_of_pairs(pair_features(bench, network, encoder, bench.train.texts)))
+    features = pair_features(bench, network, encoder, bench.train.texts)
+    middle, spread = spread_of_pairs(features)
+    network.see_from(middle, spread)
     rows, bias, penalty = linear.fit_cross_validated(
-        pair_features(bench, network, encoder, bench.train.texts),
-        bench.train.labels,
-        bench.data.n_labels,
-        seed=bench.config.seed,
+        (features - middle) / spread, bench.train.labels, bench.data.n_labels, seed=bench.config.seed
     )
     bench.notes["penalty"] = penalty
     network.rows.set_value(rows)

@@ -51,7 +51,7 @@ def text_vectors(
 def pair_features(
     bench: Bench, network: PairNetwork, encoder: TextEncoder, texts: Sequence[str]
 ) -> np.ndarray:
-    """[n, 1 + 2H]: what the network sees of pairs of texts, from where it sees them now."""
+    """[n, 1 + 2H]: u·v, u∘v and |u − v| of pairs of texts, seen from where the network sees them now."""
 
     def compared(arrays):
         ids, types, positions, mask = arrays

@@ -508,10 +508,13 @@ def test_a_shortened_run_says_so_and_begins_at_rows_fitted_to_the_texts(backbone
         {**settings, "ppt_learning_rate": 0.0, "max_seq_length": 32, "seed": 1, "num_train_epochs": 100.0}
     )
     still = model.fit(config, data, backbone=backbone)
-    short = model.fit(config.replace(time_budget_seconds=60.0), data, None, events.append, backbone=backbone)
+    spread = {"save_steps": 50, "eval_steps": 150, "time_budget_seconds": 60.0}
+    short = model.fit(config.replace(**spread), data, None, events.append, backbone=backbone)
     said = next(event for event in events if event.get("code") == "shortened")
     assert said["detail"] == {"asked": 100.0, "epochs": 26.75, "seconds": 60}
     assert short.config.num_train_epochs == short.notes["epochs"] == 26.75
+    # Of three hundred updates 81 are left: checkpoints and looks at dev come as often in the run as before.
+    assert (short.config.save_steps, short.config.eval_steps) == (14, 41)
     # Nothing learns in either, so that what differs is where they begin.
     train = data.train
 

@@ -28,7 +28,7 @@ CANDIDATES = ("probe", "label_sentence", "prompt", "finetune", "mixture")
 PAIR_CANDIDATES = ("probe", "pair", "label_sentence", "prompt", "finetune")
 DEFAULT_BUDGET_SECONDS = 180.0
 MIN_DEV_TEXTS_A_CLASS = 10
-# A first training also pays for imports and the static graph; the next ones cost about this share of it.
+# A first training also pays for imports; the next ones cost about this share of it.
 LATER_SHARE = 0.9
 
 

@@ -199,6 +199,10 @@ class FewShotConfig:
         views = 1 + len(self.extra_templates)
         return {"prompt": views, "mixture": 1 + views}.get(self.method, 1)
 
+    def frozen_layers(self, depth: int) -> int:
+        """Layers of `depth` that stay as they are, once `freeze_layers` is settled."""
+        return depth if self.freeze_plm else max(0, min(self.freeze_layers, depth))
+
     def replace(self, **changes: Any) -> FewShotConfig:
         """A copy with some settings changed, checked like any other."""
         known = {field.name for field in dataclasses.fields(self)}

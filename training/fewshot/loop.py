@@ -259,7 +259,7 @@ class Loop:
         """Freezes, caches, cuts the vocabulary to what the rows use, and makes optimiser and step."""
         config, network = self.config, self.network
         network.recompute = config.recompute
-        frozen = network.depth if config.freeze_plm else max(0, min(config.freeze_layers, network.depth))
+        frozen = config.frozen_layers(network.depth)
         if frozen:
             for parameter in network.ernie.embeddings.parameters():
                 parameter.stop_gradient = True

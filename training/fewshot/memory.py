@@ -21,7 +21,7 @@ def training_bytes(config: FewShotConfig, backbone: dict, batch_size: int, lengt
     inner, heads = backbone["intermediate_size"], backbone["num_attention_heads"]
     table = backbone["vocab_size"] * hidden
     encoder = layers * (4 * hidden * hidden + 2 * hidden * inner)
-    frozen = 1.0 if config.freeze_plm else max(0, min(config.freeze_layers, layers)) / layers
+    frozen = config.frozen_layers(layers) / layers
     # Moments and gradients only for what is trained; the embedding table is cut to the rows in use.
     weights = 4 * (2 * table + encoder + 3 * encoder * (1 - frozen))
     rows = batch_size * (2 if config.use_rdrop else 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -122,7 +123,10 @@ def keep_to_budget(bench: Bench) -> None:
                 seconds=round(config.time_budget_seconds or 0),
             )
         )
-        bench.config = config.replace(num_train_epochs=epochs)
+        # What was spread over the whole run stays spread over the shorter one: a killed run loses no more than before.
+        share = epochs / config.num_train_epochs
+        every = {name: math.ceil(share * getattr(config, name)) for name in ("save_steps", "eval_steps")}
+        bench.config = config.replace(num_train_epochs=epochs, **every)
         bench.notes["epochs"] = epochs
 
 

@@ -30,7 +30,7 @@ def epochs_within(config: FewShotConfig, backbone: dict, lengths: Sequence[int])
         return config.num_train_epochs
     hidden, inner = backbone["hidden_size"], backbone["intermediate_size"]
     layers = int(backbone["num_hidden_layers"])
-    frozen = layers if config.freeze_plm else min(config.freeze_layers, layers)
+    frozen = config.frozen_layers(layers)
     # Multiplications and additions of one token in one layer: four projections and the feed-forward's two.
     once = sum(lengths) * 2 * (4 * hidden**2 + 2 * hidden * inner)
     room = TRAINING_SHARE * config.time_budget_seconds - layers * once / READING_SPEED

@@ -37,7 +37,7 @@ def text_vectors(
 ) -> np.ndarray:
     """[n, H]: unit mean vectors of texts. With `keep`, what the frozen layers made of them stays in `bench.states`."""
     rows = encoder.rows(texts)
-    layers = reader.depth if bench.config.freeze_plm else min(bench.config.freeze_layers, reader.depth)
+    layers = bench.config.frozen_layers(reader.depth)
     if not keep or layers <= 0:
         return _read_rows(reader, encoder, rows, bench.config.eval_batch_size)
 

@@ -23,6 +23,7 @@ XLSX_MAX_ROWS = 1_048_576  # Excel's limit, the heading included
 BATCH_ROWS = 500
 PIECE_BYTES = 256 * 1024
 _BREAKS = re.compile(r"[\t\n\r]+")
+_LINE_ENDS = re.compile(r"[\n\r]+")
 
 T = TypeVar("T")
 # Several labels are a tuple; JSON keeps them a list, in the other formats they are joined by commas.
@@ -41,14 +42,18 @@ def one_line(text: str) -> str:
 
 
 def write_txt(rows: Iterable[Exported]) -> Iterator[bytes]:
-    """`text\\tlabel` lines; a text without label stands alone."""
+    """`text\\tlabel` lines; a text without label stands alone, or before an empty label where it has a tab itself."""
     for batch in _batches(rows):
         yield "".join(_txt_line(text, label) for text, label, _ in batch).encode()
 
 
 def _txt_line(text: str, labels: Labels) -> str:
     label = joined(labels)
-    return f"{one_line(text)}\t{one_line(label)}\n" if label is not None else f"{one_line(text)}\n"
+    # The last tab divides, so a text (a pair of sentences) keeps its own.
+    text = _LINE_ENDS.sub(" ", text)
+    if label is None:
+        return f"{text}\t\n" if "\t" in text else f"{text}\n"
+    return f"{text}\t{one_line(label)}\n"
 
 
 def write_tsv(rows: Iterable[Exported]) -> Iterator[bytes]:

@@ -192,5 +192,6 @@ def test_pairs_and_the_method_must_agree():
     assert "pairs_read_as_one" not in codes(pairs, blocking=False, method="pair")
     assert "not_pairs" not in codes(pairs, blocking=True, method="pair")
     assert "not_pairs" in codes(mixed, blocking=True, method="pair")
+    assert check_readiness(project=pairs).of_code("pairs_read_as_one") is None
     assert RunForm(project=pairs)["method"].initial == "pair"
     assert RunForm(project=mixed)["method"].initial == "label_sentence"

@@ -19,7 +19,7 @@ from labeling.models.texts import Split
 from training.fewshot.config import FewShotConfig
 from training.services import backbones
 from training.services.findings import Finding, names_of
-from training.services.readiness_words import about_pairs, about_words
+from training.services.readiness_words import about_pairs, about_words, method_for
 from training.services.snapshot import active_labels
 
 FEW_PER_LABEL = 8
@@ -104,7 +104,7 @@ class _Counts:
 def check_readiness(*, project: Project, config: FewShotConfig | None = None) -> Readiness:
     """What would stop or weaken a run of `config` (by default the one button's) on this project now."""
     newest = project.templates.first()
-    config = config or FewShotConfig(template=newest.text if newest else "")
+    config = config or FewShotConfig(method=method_for(project), template=newest.text if newest else "")
     labels = active_labels(project)
     counts = _Counts.of(project, labels)
     findings = [

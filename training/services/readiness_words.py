@@ -34,6 +34,11 @@ def holds_pairs(project: Project) -> bool:
     return bool(seen) and all(map(is_pair, seen))
 
 
+def method_for(project: Project) -> str:
+    """The method that a run of this project begins with where nobody chose one."""
+    return "pair" if holds_pairs(project) else FewShotConfig().method
+
+
 def about_pairs(project: Project, config: FewShotConfig) -> Iterator[Finding]:
     """Whether texts and method agree on what a text is: one text, or two to compare."""
     if config.method == "pair":

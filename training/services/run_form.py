@@ -17,7 +17,7 @@ from training.fewshot.config import RANGES, FewShotConfig
 from training.fewshot.errors import ConfigError
 from training.services import backbones, devices
 from training.services.prompt_check import template_problem
-from training.services.readiness_words import holds_pairs
+from training.services.readiness_words import method_for
 
 DEFAULTS = FewShotConfig()
 MAX_EXTRA_TEMPLATES = 7
@@ -127,7 +127,7 @@ class RunForm(forms.Form):
         self.templates = {str(template.pk): template for template in project.templates.all()}
         if not self.is_bound:
             self.initial.setdefault("token", uuid.uuid4())
-        self._choose("method", METHODS, "pair" if holds_pairs(project) else DEFAULTS.method)
+        self._choose("method", METHODS, method_for(project))
         self._choose(
             "backbone", [(choice.name, choice.title) for choice in backbones.choices()], DEFAULTS.backbone
         )

@@ -185,6 +185,7 @@ def test_the_recipes_command_line_from_train_to_export(tmp_path, surroundings, b
             "1e-2",
         ),
         *("--do_train", "--do_eval", "True", "--do_predict", "--do_export", "--max_steps", "24"),
+        *("--export_formats", "onnx,int8,paddle"),
         *(
             "--batch_size",
             "12",
@@ -199,6 +200,8 @@ def test_the_recipes_command_line_from_train_to_export(tmp_path, surroundings, b
         *("--load_best_model_at_end", "--metric_for_best_model", "eval_accuracy"),
     )
     assert done.returncode == 0, done.stderr
+    assert "labels as the trained model's" in done.stderr, "int8 was compared on dev"
+    assert (output / "export" / "model.int8.onnx").is_file()
     results = json.loads((output / "all_results.json").read_text())
     for name in [
         "train_runtime",

@@ -53,11 +53,11 @@ def make_export(run, *, passed=True, status=JobStatus.SUCCEEDED, **values) -> Ex
 
 
 def test_chosen_formats_become_jobs(signed_in, run):
-    response = signed_in.post(url("bundles", run), {"run": run.number, "format": ["onnx", "paddle"]})
+    response = signed_in.post(url("bundles", run), {"run": run.number, "format": ["onnx", "int8", "paddle"]})
     assert response.status_code == 303
-    assert sorted(Export.objects.values_list("format", flat=True)) == ["onnx", "paddle"]
+    assert sorted(Export.objects.values_list("format", flat=True)) == ["int8", "onnx", "paddle"]
     signed_in.post(url("bundles", run), {"run": run.number, "format": ["onnx"]})
-    assert Export.objects.count() == 2
+    assert Export.objects.count() == 3
 
 
 @pytest.mark.parametrize("formats", [[], ["tflite"]])
@@ -110,6 +110,20 @@ def test_bundle_that_did_not_pass_cannot_be_had(signed_in, run, made):
 def test_refusal_is_explained(signed_in, run):
     make_export(run, passed=False)
     assert "给出了不同的标签" in signed_in.get(url("bundles", run)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("int8_labels_differ", "每十条里有一条以上"), ("int8_less_accurate", "准确率低了 2 个百分点以上")],
+)
+def test_refused_int8_is_explained_and_names_the_way_out(signed_in, run, code, words):
+    export = make_export(run, passed=False)
+    Export.objects.filter(pk=export.pk).update(
+        format="int8", report=export.report | {"refused_because": code, "same_label_share": 0.71}
+    )
+    page = signed_in.get(url("bundles", run)).content.decode()
+    for said in (words, "请改用 ONNX 格式", "ONNX int8", "71.00%"):
+        assert said in page
 
 
 def test_bundle_replayed_on_training_texts_says_so(signed_in, run):

@@ -110,12 +110,12 @@ def test_a_run_goes_from_the_button_to_numbers_and_a_bundle(
     assert (run.model_folder / "onnx" / "model.onnx").is_file()
 
     start_worker("data")
-    exports = request_export(run=run, user=project.created_by, formats=["onnx", "paddle"])
+    exports = request_export(run=run, user=project.created_by, formats=["onnx", "int8", "paddle"])
     for export in exports:
         wait_for(export.job, lambda job: job.status == JobStatus.SUCCEEDED)
         export.refresh_from_db()
         assert export.passed, export.report
-        assert export.report["same_label_share"] == 1.0
+        assert export.report["same_label_share"] >= (0.9 if export.format == "int8" else 1.0)
         assert export.path.stat().st_size == export.size_bytes
 
 

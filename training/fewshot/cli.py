@@ -15,6 +15,8 @@ from pathlib import Path
 
 from training.fewshot.cli_flags import DEFAULTS, configuration, parser
 from training.fewshot.errors import EngineError, MissingData
+from training.fewshot.export import EXACT_FORMATS
+from training.fewshot.export_errors import ExportError
 
 
 def run(given: dict) -> dict:
@@ -54,11 +56,7 @@ def run(given: dict) -> dict:
             raise MissingData("--do_predict needs test.txt", file="test.txt")
         results |= _predict(model, data.test, output)
     if given.get("do_export"):
-        from training.fewshot.export import export
-
-        export(model, output / "export")
-        shutil.copyfile(model.tokenizer_file, output / "export" / "tokenizer.json")
-        say(f"export: {output / 'export' / 'model'}")
+        _export(model, given.get("export_formats", EXACT_FORMATS), output / "export", data.dev)
     write_json(output / "all_results.json", results)
     return results
 
@@ -170,6 +168,48 @@ def _predict(model, split, output: Path) -> dict:
             rich.write(json.dumps({"text": text, **found}, ensure_ascii=False) + "\n")
     say(f"predictions: {output / 'predictions.txt'}")
     return _measured("test", model, split, proba, seconds) if split.labelled.all() else {}
+
+
+def _export(model, formats, folder: Path, dev) -> None:
+    """Writes export/. An int8 graph whose answers on dev are too far from the model's is removed: ExportError."""
+    from training.fewshot.export import export
+
+    export(model, folder, formats)
+    shutil.copyfile(model.tokenizer_file, folder / "tokenizer.json")
+    if "int8" in formats:
+        _check_int8(model, folder, folder / "model.int8.onnx", dev)
+    say("export: " + ", ".join(str(path) for path in sorted(folder.glob("model.*"))))
+
+
+def _check_int8(model, folder: Path, graph: Path, dev) -> None:
+    import numpy as np
+
+    from training.fewshot import parity, runner
+
+    if not len(dev):
+        say("warning: without dev.txt nothing says how far int8 is from the trained model")
+        return
+    quantised = runner.Classifier.load(folder, graph=graph)
+    began = time.perf_counter()
+    proba = quantised.predict_proba(dev.texts)
+    seconds = max(time.perf_counter() - began, 1e-9)
+    reference = model.predict_proba(dev.texts)
+    truth = [
+        (np.flatnonzero(row).tolist() if dev.labels.ndim == 2 else [int(row)]) if known else None
+        for row, known in zip(dev.labels, dev.labelled, strict=True)
+    ]
+    replay = parity.Replay(proba, [tuple(ids) for ids in quantised.decide(proba)], len(dev) / seconds)
+    found = parity.compare(replay, reference, quantised.decide(reference), truth, parity.INT8)
+    say(
+        f"int8: {found['same_label_share']:.1%} of {len(dev)} labels as the trained model's, "
+        f"accuracy {found['accuracy']} against {found['reference_accuracy']}"
+    )
+    if not found["ok"]:
+        graph.unlink()
+        raise ExportError(
+            f"int8 answers too differently ({found['refused_because']}); {graph.name} was removed",
+            hint="Leave int8 out of --export_formats.",
+        )
 
 
 def write_json(path: Path, value: object) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.fewshot.config import PRESETS, SHIPPED_BACKBONE, FewShotConfig
+from training.fewshot.export import EXACT_FORMATS, FORMATS
 
 ALIASES = {
     "--data_dir": "--dataset_dir",
@@ -107,6 +108,15 @@ def none_or(kind):
     return read
 
 
+def formats(text: str) -> tuple[str, ...]:
+    """The export formats named, divided by commas."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"{text!r}: some of {', '.join(FORMATS)}, divided by commas")
+    return names
+
+
 def weights(text: str):
     """none, balanced, a JSON object, or a JSON file."""
     if text.lower() == "none":
@@ -169,6 +179,12 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
         ("export", "write export/"),
     ):
         on_off(f"--do_{action}", what)
+    add(
+        "--export_formats",
+        "what --do_export writes, divided by commas: onnx, paddle, int8 (model.int8.onnx, kept if it answers dev.txt alike)",
+        ",".join(EXACT_FORMATS),
+        type=formats,
+    )
     add("--max_steps", "updates; overrides --num_train_epochs when positive", -1, type=int)
     add("--num_train_epochs", "passes over train.txt", 3.0, type=float)
     add("--eval_steps", "updates between two looks at dev", 100, type=int)

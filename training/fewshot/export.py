@@ -1,4 +1,4 @@
-"""Static graphs of a trained model: ONNX (fp32) and Paddle. The job that packs them into bundles."""
+"""Static graphs of a trained model: ONNX (fp32, int8) and Paddle. The job that packs them into bundles."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from training.fewshot.export_errors import ExportError
+from training.fewshot.quantise import write_int8
 
 OPSET = 17
-FORMATS = ("onnx", "paddle")
+FORMATS = ("onnx", "int8", "paddle")
+# What is written where nobody chooses: int8 answers a little differently, so it is asked for.
+EXACT_FORMATS = ("onnx", "paddle")
 MODEL_FILES = ("encoding.json", "labels.json", "template.json", "calibration.json", "tokenizer.json")
 
 log = logging.getLogger(__name__)
@@ -153,10 +156,12 @@ def _name_axes(value, second: str) -> None:
         axis.dim_param = name
 
 
-def export(model, folder: str | Path, formats: Sequence[str] = FORMATS, name: str = "model") -> list[Path]:
+def export(
+    model, folder: str | Path, formats: Sequence[str] = EXACT_FORMATS, name: str = "model"
+) -> list[Path]:
     """A folder that `infer` reads by the prefix `folder/name`: the graphs, and beside them the model's JSON files.
 
-    Returns the paths of the graphs. `model`: a FittedModel.
+    Returns the paths of the graphs, int8 as `<name>.int8.onnx`. `model`: a FittedModel. Raises ExportError.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +175,20 @@ def export(model, folder: str | Path, formats: Sequence[str] = FORMATS, name: st
         written.append(write_paddle(model, folder, name))
     if "onnx" in formats:
         written.append(write_onnx(model, folder / f"{name}.onnx"))
+    if "int8" in formats:
+        written.append(_write_int8(model, folder / f"{name}.int8.onnx", folder / f"{name}.onnx"))
     return written
+
+
+def _write_int8(model, path: Path, ready: Path | None) -> Path:
+    """The int8 graph at `path`, made from `ready` if that file exists, else from a new fp32 graph."""
+    with tempfile.TemporaryDirectory(prefix="wanxing-fp32-") as scratch:
+        exact = (
+            ready if ready is not None and ready.is_file() else write_onnx(model, Path(scratch) / "m.onnx")
+        )
+        done = write_int8(exact, path)
+    log.info("int8: %d MatMuls and %d tables quantised", done.n_matmuls, done.n_tables)
+    return path
 
 
 def run_export_job(
@@ -195,9 +213,9 @@ def run_export_job(
 
 @contextlib.contextmanager
 def graph_in_layout(model, fmt: str, ready: Path | None = None) -> Iterator[Path]:
-    """A temporary folder with the graph where a bundle has it: `onnx/model.onnx` or `paddle/model.json`.
+    """A temporary folder with the graph where a bundle has it: `onnx/model.onnx` (int8 too) or `paddle/model.json`.
 
-    `ready`: an ONNX file written earlier for the same model, used as it is.
+    `ready`: a fp32 ONNX file written earlier for the same model, used as it is.
     """
     with tempfile.TemporaryDirectory(prefix="wanxing-graph-") as scratch:
         root = Path(scratch)
@@ -207,6 +225,8 @@ def graph_in_layout(model, fmt: str, ready: Path | None = None) -> Iterator[Path
                 shutil.copyfile(ready, root / "onnx" / "model.onnx")
             else:
                 write_onnx(model, root / "onnx" / "model.onnx")
+        elif fmt == "int8":
+            _write_int8(model, root / "onnx" / "model.onnx", ready)
         elif fmt == "paddle":
             write_paddle(model, root / "paddle")
         else:

@@ -24,14 +24,23 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Gate:
-    """What an artefact must reach. `max_abs_difference` is between probabilities; None: not looked at."""
+    """What an artefact must reach.
+
+    `max_abs_difference` is between probabilities; None: not looked at. `max_accuracy_loss`: by how much it may be less
+    accurate than the trained model; what chance explains is never held against it.
+    """
 
     min_same_label_share: float
-    max_abs_difference: float | None
+    max_abs_difference: float | None = None
+    max_accuracy_loss: float | None = None
+    # Put before the reasons of a refusal: another remedy, another sentence on the page.
+    name: str = ""
 
 
 FP32 = Gate(min_same_label_share=0.999, max_abs_difference=1e-3)
-INT8 = Gate(min_same_label_share=0.98, max_abs_difference=None)
+# Measured on held-out texts, models of the shipped backbone: 95.4 to 98.5 % of the labels were the same, accuracy 0.4 to
+# 0.5 points higher on 610 and 2,010 texts; ONNX Runtime's own quantisation kept 86 to 91 % and lost up to 2 points.
+INT8 = Gate(min_same_label_share=0.9, max_accuracy_loss=0.02, name="int8_")
 
 
 @dataclass(frozen=True)
@@ -102,9 +111,11 @@ def compare(
     if share is None or difference is None:
         refused = "no_texts"
     elif share < gate.min_same_label_share:
-        refused = "labels_differ"
+        refused = f"{gate.name}labels_differ"
     elif gate.max_abs_difference is not None and not difference <= gate.max_abs_difference:
         refused = "probabilities_differ"
+    elif _is_less_accurate(replay.decisions, reference_decisions, truth, gate.max_accuracy_loss):
+        refused = f"{gate.name}less_accurate"
     return {
         "ok": refused is None,
         "refused_because": refused,
@@ -115,6 +126,28 @@ def compare(
         "texts_per_second": round(replay.texts_per_second, 1),
         "n_replayed": n_texts,
     }
+
+
+def _is_less_accurate(
+    decisions: Sequence[Sequence[int]],
+    reference: Sequence[Sequence[int]],
+    truth: Sequence[Sequence[int] | None],
+    margin: float | None,
+) -> bool:
+    """Whether right answers were lost: more than `margin` of the texts, and more than twice the spread of chance.
+
+    Chance: every text that only one of the two has right might as well have gone the other way (McNemar 1947).
+    """
+    if margin is None:
+        return False
+    known = [
+        (sorted(given) == sorted(right), sorted(before) == sorted(right))
+        for given, before, right in zip(decisions, reference, truth, strict=True)
+        if right is not None
+    ]
+    lost = sum(before and not now for now, before in known)
+    won = sum(now and not before for now, before in known)
+    return lost - won > max(margin * len(known), 2 * (lost + won) ** 0.5)
 
 
 def _is_tie(row: np.ndarray, given: Sequence[int], expected: Sequence[int]) -> bool:

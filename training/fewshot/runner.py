@@ -12,8 +12,8 @@ This file stands alone: it imports nothing of the project and travels in every b
     print(model.predict(["一段文字"]))
 
 A model folder holds encoding.json, labels.json, calibration.json, tokenizer.json and a graph
-(onnx/model.onnx, or paddle/model.json with paddle/model.pdiparams). If it holds SHA256SUMS, every file named
-there is checked before it is used.
+(onnx/model.onnx, fp32 or int8, or paddle/model.json with paddle/model.pdiparams). If it holds SHA256SUMS, every
+file named there is checked before it is used.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from training.models.runs import TrainingRun
 
 class Format(models.TextChoices):
     ONNX = "onnx", "ONNX"
+    INT8 = "int8", "ONNX int8"
     PADDLE = "paddle", "Paddle"
 
 

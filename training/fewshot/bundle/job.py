@@ -15,7 +15,7 @@ from training.fewshot import parity, runner
 from training.fewshot.bundle import contents
 from training.fewshot.bundle.archive import write_zip
 from training.fewshot.errors import ConfigError, EngineError
-from training.fewshot.export import FORMATS, graph_in_layout
+from training.fewshot.export import EXACT_FORMATS, FORMATS, graph_in_layout
 
 # A page stays usable and the figure is exact to a permille with far fewer; more only takes time.
 MAX_REPLAYED = 5000
@@ -42,7 +42,7 @@ def run(folder: Path, emit: Emit, load: Callable[[Path], Any]) -> dict:
         emit({"type": "progress", "stage": "export", "step": number, "total": len(spec["formats"])})
         artifact = _pack(folder, fmt, spec["name"], model, model_dir, self_test)
         emit({"type": "stage", "stage": "replay", "format": fmt})
-        artifact |= _replayed(folder / artifact["file"], texts, rows, labels, model_dir, reference, emit)
+        artifact |= _replayed(folder / artifact["file"], fmt, texts, rows, labels, model_dir, reference, emit)
         if not artifact["ok"]:
             (folder / artifact["file"]).unlink(missing_ok=True)
             emit(
@@ -75,7 +75,7 @@ def read_replay(path: Path) -> list[dict]:
 
 def _read_spec(path: Path) -> dict:
     spec = runner.read_json(path)
-    formats = list(dict.fromkeys(spec.get("formats") or FORMATS))
+    formats = list(dict.fromkeys(spec.get("formats") or EXACT_FORMATS))
     unknown = [fmt for fmt in formats if fmt not in FORMATS]
     if unknown:
         raise ConfigError(f"unknown export format {unknown[0]!r}", hint=f"One of {', '.join(FORMATS)}.")
@@ -109,6 +109,7 @@ def _pack(folder: Path, fmt: str, name: str, model, model_dir: Path, self_test: 
 
 def _replayed(
     archive: Path,
+    fmt: str,
     texts: Sequence[str],
     rows: Sequence[dict],
     labels: Sequence[str],
@@ -138,9 +139,8 @@ def _replayed(
             "reference_accuracy": None,
             "n_replayed": 0,
         }
-    return parity.compare(
-        replay, reference, runner.decide(reference, calibration, multi_label), truth, parity.FP32
-    )
+    gate = parity.INT8 if fmt == "int8" else parity.FP32
+    return parity.compare(replay, reference, runner.decide(reference, calibration, multi_label), truth, gate)
 
 
 def _label_ids(label: object, labels: Sequence[str], multi_label: bool) -> list[int] | None:

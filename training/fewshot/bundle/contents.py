@@ -19,8 +19,8 @@ from training.fewshot.export_errors import BundleError
 HERE = Path(__file__).parent
 SELF_TEST_TOLERANCE = 1e-3
 # int8 adds up exactly everywhere, but the float steps between round differently by processor and turn a level now and
-# then: 0.03 was measured between AVX-512 with VNNI and an emulated Haswell (60 texts, 15 labels).
-INT8_SELF_TEST_TOLERANCE = 0.1
+# then: up to 0.05 was measured between AVX-512 with VNNI and an emulated Haswell (60 texts, 15 labels).
+INT8_SELF_TEST_TOLERANCE = 0.15
 PACKAGES = {
     "onnx": ("numpy", "onnxruntime", "tokenizers"),
     "int8": ("numpy", "onnxruntime", "tokenizers"),

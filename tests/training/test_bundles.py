@@ -101,6 +101,19 @@ def test_without_held_out_texts_the_training_texts_are_replayed_and_it_says_so()
     assert finish(export).report["replayed_on"] == "train"
 
 
+def test_a_model_that_learnt_dev_is_replayed_on_test_alone():
+    run = trained()
+    run.result = {**(run.result or {}), "chosen": {"refit": {"texts": 9, "dev_texts": 3}}}
+    run.save()
+    export = export_of(run)
+    replay = lines_of(bundles.prepare_export(export) / "replay.jsonl")
+    assert replay == lines_of(run.folder / "test.jsonl")
+    assert json.loads((export.folder / "spec.json").read_text())["replayed_on"] == "held_out"
+    (run.folder / "test.jsonl").write_text("")
+    learnt = lines_of(bundles.prepare_export(export_of(run)) / "replay.jsonl")
+    assert learnt == lines_of(run.folder / "dev.jsonl") + lines_of(run.folder / "train.jsonl")
+
+
 def test_preparing_again_starts_from_nothing():
     export = export_of(trained())
     (bundles.prepare_export(export) / "half-written.zip").write_bytes(b"x")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.unit import fewshot_tiny as tiny
-from training.fewshot import auto, model
+from training.fewshot import auto, methods, model
 from training.fewshot import data as datas
-from training.fewshot.config import FewShotConfig
+from training.fewshot.config import PRESETS, FewShotConfig
 
 pytest.importorskip("paddle")
 
@@ -80,3 +80,48 @@ def test_a_template_without_mask_leaves_what_needs_no_word(backbone):
         "prompt",
         "mixture",
     }
+
+
+def test_the_chosen_method_reads_the_pool_in_the_time_that_is_left(backbone, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(auto, "CANDIDATES", ("label_sentence", "finetune"))
+    data = dataclasses.replace(tiny.data(), pool=tuple(tiny.texts(120, 9)[0]))
+    config = settings(use_pool=True, ensemble_size=2, pool_texts=60)
+    noted = model.fit(config, data, backbone=backbone).notes
+    assert noted["pool"]["texts"] == 60
+    assert noted["pool"]["teachers"] == 2
+    # As if the comparison had eaten the budget: the pool is left, the choice stands.
+    gone = methods.fit_method
+
+    def late(config, *given, spent=0.0, **named):
+        return gone(config, *given, spent=spent + (599.0 if config.use_pool else 0.0), **named)
+
+    monkeypatch.setattr(methods, "fit_method", late)
+    fitted = auto.fit_auto(
+        config,
+        data,
+        backbone,
+        fit=late,
+        checkpoint_dir=None,
+        on_event=lambda event: None,
+        should_stop=lambda: False,
+    )
+    assert "pool" not in fitted.notes
+    assert "no_time_for_pool" in [event["code"] for event in fitted.warnings]
+
+
+def test_preset_best_compares_methods_and_learns_dev_at_last(backbone, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(auto, "CANDIDATES", ("label_sentence", "finetune"))
+    data = dataclasses.replace(tiny.data(), pool=tuple(tiny.texts(120, 9)[0]))
+    config = FewShotConfig.from_json(
+        {**settings(pool_texts=60, time_budget_seconds=1200.0).to_json(), "preset": "best"}
+        | {name: PRESETS["best"][name] for name in ("method", "use_pool", "refit_on_dev")}
+    )
+    fitted = model.fit(config, data, backbone=backbone)
+    assert fitted.notes["auto"]["method"] == fitted.method
+    assert fitted.notes["refit"] == {"texts": 66, "dev_texts": 30}
+    first = fitted.judged_by_dev
+    assert first is not fitted
+    assert first.method == fitted.method
+    assert first.notes["pool"]["kept"] in (True, False)
+    # The pool that did not help is not read again.
+    assert [event["code"] for event in fitted.warnings].count("pool_did_not_help") == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit import fewshot_tiny as tiny
-from training.fewshot import model
+from training.fewshot import cli, model
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import is_pair, read_folder
 from training.fewshot.encoding import plan_pair, plan_sentence
@@ -123,6 +123,42 @@ def test_auto_compares_the_two_where_every_text_is_a_pair(backbone):
         backbone=backbone,
     )
     assert "pair" in found.notes["auto"]["tried"]
+
+
+def test_preset_quick_compares_the_two_where_every_text_is_a_pair(backbone, tmp_path):
+    tiny.write_folder(tmp_path / "single")
+    data = tiny.pairs()
+    names = [label.name for label in data.labels]
+    (tmp_path / "pairs").mkdir()
+    lines = [f"{label.name}=={label.words[0]}\n" for label in data.labels]
+    (tmp_path / "pairs" / "label.txt").write_text("".join(lines))
+    for split in ("train", "test"):
+        part = getattr(data, split)
+        lines = [f"{text}\t{names[label]}\n" for text, label in zip(part.texts, part.labels, strict=True)]
+        (tmp_path / "pairs" / f"{split}.txt").write_text("".join(lines))
+    methods = {}
+    for folder, source, more in (
+        ("single", "single", ()),
+        ("pairs", "pairs", ()),
+        ("chosen", "pairs", ("--method", "probe")),
+    ):
+        given = [
+            *("--data_dir", str(tmp_path / source), "--output_dir", str(tmp_path / "out" / folder)),
+            *(
+                "--model_name_or_path",
+                str(backbone.path),
+                "--preset",
+                "quick",
+                "--max_steps",
+                "2",
+                "--do_train",
+            ),
+            *more,
+        ]
+        cli.run(vars(cli.parser().parse_args(given)))
+        trained = json.loads((tmp_path / "out" / folder / "training_args.json").read_text())
+        methods[folder] = trained["method"]
+    assert methods == {"single": "label_sentence", "pairs": "pair", "chosen": "probe"}
 
 
 @pytest.mark.parametrize(

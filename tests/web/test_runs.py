@@ -51,6 +51,34 @@ def test_numbers_come_with_interval_and_count(signed_in, run):
     assert "基于 12 条文本" in page
 
 
+def test_what_the_run_chose_is_told_with_its_reasons(signed_in, run):
+    assert "它替你选了什么" not in page_of(signed_in, run)
+    run.result["chosen"] = {
+        "method": "mixture",
+        "auto": {
+            "method": "mixture",
+            "cannot_be_told_from": "label_sentence",
+            "held_out_texts": 240,
+            "tried": {"mixture": [0.5417, 0.55], "label_sentence": [0.5375, 0.545]},
+            "left_out": [
+                {"method": "prompt", "because": "no time left"},
+                {"method": "finetune", "because": "a word is <unknown>"},
+            ],
+        },
+        "pool": {"texts": 3210, "kept": False, "dev_accuracy": 0.52, "dev_accuracy_without": 0.5417},
+        "refit": {"texts": 480, "dev_texts": 240},
+    }
+    run.save()
+    page = page_of(signed_in, run)
+    assert "在 240 条没学过的文本上比较了几种方法" in page
+    assert "54.2% · 55.0%" in page
+    assert "差别在误差之内" in page
+    assert "时间不够" in page
+    assert "a word is &lt;unknown&gt;" in page
+    assert "试过学 3210 条未标注的文本：验证集上 52.0%，不学时 54.2%" in page
+    assert "要带走的模型最后又学了这 240 条验证文本" in page
+
+
 def test_missed_texts_of_dev_are_listed_and_those_of_test_are_not(signed_in, run):
     page = page_of(signed_in, run)
     assert missed(run).text in page

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.fewshot import evaluation
+from training.fewshot import distil, evaluation
 from training.fewshot.backbones import Backbone
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split, class_counts, empty_split, is_pair
@@ -57,15 +57,17 @@ def fit_auto(
     on_event: Listener,
     should_stop: Callable[[], bool],
     whole_checkpoints: bool = False,
+    spent: float = 0.0,
 ) -> FittedModel:
     """The FittedModel of the method with the best held-out accuracy; `notes["auto"]` tells all that was tried.
 
     Each candidate learns from train and answers dev; when the two best cannot be told apart and time is left, both
     learn from dev and answer train as well. Where dev is too small, half of train stands in for it and the chosen
-    method is trained again on all of train. `fit` is `methods.fit_method`. Repeating `notes["auto"]["method"]` with
-    the same seed gives the same model; the timed search itself need not come out the same twice.
+    method is trained again on all of train. With `use_pool` the chosen method then reads the pool in the time that is
+    left. `fit` is `methods.fit_method`. Repeating `notes["auto"]["method"]` with the same seed gives the same model; the
+    timed search itself need not come out the same twice.
     """
-    began = time.monotonic()
+    began = time.monotonic() - spent
     budget = config.time_budget_seconds or DEFAULT_BUDGET_SECONDS
     train, dev = data.train.with_labels(), data.dev.with_labels()
     has_dev = config.task != "single" or class_counts(dev, data.n_labels).min() >= MIN_DEV_TEXTS_A_CLASS
@@ -118,7 +120,7 @@ def fit_auto(
         raise UnsupportedMethod("no method fits these labels and this template: " + left_out[0]["because"])
     trials.sort(key=lambda trial: (-trial.accuracy, trial.loss))
     tried = {trial.method: [round(trial.accuracy, 4)] for trial in trials}
-    why = "best held-out accuracy"
+    why, close = "best held-out accuracy", None
     if len(trials) > 1:
         first, second = trials[:2]
         apart = evaluation.compare(second.right, first.right)["tell_apart"]
@@ -132,12 +134,14 @@ def fit_auto(
             trials[:2] = sorted((first, second), key=lambda trial: (-trial.accuracy, trial.loss))
             apart = evaluation.compare(trials[1].right, trials[0].right)["tell_apart"]
         if not apart:
+            close = trials[1].method
             why += f", though {trials[0].method} and {trials[1].method} cannot be told apart"
     best = trials[0]
     model = best.model
-    if not has_dev:
+    reads_pool = config.use_pool and best.method in distil.METHODS
+    if reads_pool or not has_dev:
         model = fit(
-            config.replace(method=best.method, use_pool=False),
+            config.replace(method=best.method, use_pool=reads_pool),
             data,
             backbone,
             checkpoint_dir=checkpoint_dir,
@@ -145,10 +149,12 @@ def fit_auto(
             should_stop=should_stop,
             whole_checkpoints=whole_checkpoints,
             adapted=adapted,
+            spent=time.monotonic() - began,
         )
     model.notes["auto"] = {
         "method": best.method,
         "because": why,
+        "cannot_be_told_from": close,
         "held_out_texts": len(outside),
         "tried": tried,
         "left_out": left_out,

@@ -64,6 +64,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "prompt_pcp": {"method": "prompt", "adapt": "pcp"},
     "quick": {**PRESETS["quick"], "preset": "quick"},
     "best": {**PRESETS["best"], "preset": "best"},
+    "best_without_dev": {**PRESETS["best"], "preset": "best", "refit_on_dev": False},
     "quick_refit": {**PRESETS["quick"], "preset": "quick", "refit_on_dev": True},
     "recipe_finetune": {**RECIPE, "method": "finetune"},
     "recipe_prompt": {**RECIPE, "method": "prompt", "template": "这条新闻标题的主题是"},
@@ -248,7 +249,7 @@ def table(
             return float(np.mean(values)) if values else None
 
         cells = [
-            row + (NOT_COMPARABLE if "refit" in row else ""),
+            row + (NOT_COMPARABLE if ROWS.get(row, {}).get("refit_on_dev") else ""),
             str(len(found)),
             _percent(mean("dev_accuracy")),
         ]

@@ -33,6 +33,10 @@ def run(given: dict) -> dict:
     )
     for event in data.warnings:
         say(f"warning: {event['message']}")
+    open_choice = "preset" in given and "method" not in given and config.method == "label_sentence"
+    if train and open_choice and all(map(datas.is_pair, data.train.with_labels().texts)):
+        config = config.replace(method="pair")
+        say("every training text is a pair: method pair")
     output.mkdir(parents=True, exist_ok=True)
     results: dict = {}
     if train:

@@ -247,12 +247,20 @@ class FewShotConfig:
 PRESETS: dict[str | None, dict] = {
     None: {},
     "quick": {"time_budget_seconds": 180.0, "start_share": 0.25, "scale": 5.0},
-    "best": {"time_budget_seconds": 1800.0, "start_share": 0.25, "scale": 5.0, "use_pool": True},
+    "best": {
+        "method": "auto",
+        "time_budget_seconds": 1800.0,
+        "start_share": 0.25,
+        "scale": 5.0,
+        "use_pool": True,
+        "refit_on_dev": True,
+    },
 }
 
 
 def preset(name: str, **changes: object) -> FewShotConfig:
-    """The configuration of preset `name` ("quick": minutes, no pool; "best": half an hour, with pool)."""
+    """The configuration of preset `name` ("quick": minutes, no pool; "best": at most half an hour; it
+    compares methods, tries what the pool gives, and at last learns dev too)."""
     return FewShotConfig.from_json({"preset": name, **changes})
 
 

@@ -47,9 +47,10 @@ def fit_method(
     should_stop: Callable[[], bool],
     whole_checkpoints: bool = False,
     adapted: dict | None = None,
+    spent: float = 0.0,
 ) -> FittedModel:
     """The model of `config.method`. See `model.fit`. `adapted`: backbones that have read the pool, for several models
-    of one run to share (`Bench.adapted`)."""
+    of one run to share (`Bench.adapted`). `spent`: seconds of the time budget that are gone already."""
     if config.refit_on_dev and len(data.dev.with_labels()):
         return refit.fit_twice(
             config,
@@ -71,11 +72,13 @@ def fit_method(
             on_event=on_event,
             should_stop=should_stop,
             whole_checkpoints=whole_checkpoints,
+            spent=spent,
         )
     if config.freeze_layers < 0:
         config = config.replace(freeze_layers=frozen_by_default(config.method, backbone))
     folder = Path(checkpoint_dir) if checkpoint_dir else None
     bench = Bench(config, data, backbone, on_event, should_stop, folder, whole_checkpoints)
+    bench.began -= spent
     if adapted is not None:
         bench.adapted = adapted
     zero_shot = {"label_sentence": fit_label_sentence, "cloze": fit_prompt, "mixture": fit_mixture}

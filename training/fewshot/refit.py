@@ -8,6 +8,7 @@ model that had not seen dev.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +35,11 @@ def fit_twice(
 ) -> FittedModel:
     """The model of train + dev with the settings that the model of train found; `before_refit` holds the latter.
 
-    `fit` is `methods.fit_method`. `notes["refit"]` says how many texts were learnt.
+    `fit` is `methods.fit_method`. Where the pool is read, it is read twice, each time in half of the time budget.
+    `notes["refit"]` says how many texts were learnt.
     """
+    began = time.monotonic()
+    half = (config.time_budget_seconds or 0.0) / 2 if config.use_pool else 0.0
     adapted: dict = {}
     folder = Path(checkpoint_dir) if checkpoint_dir else None
     first = fit(
@@ -46,6 +50,7 @@ def fit_twice(
         on_event=on_event,
         should_stop=should_stop,
         adapted=adapted,
+        spent=half,
     )
     on_event({"type": "stage", "stage": "refit"})
     both = joined(data.train.with_labels(), data.dev.with_labels())
@@ -58,6 +63,7 @@ def fit_twice(
         should_stop=should_stop,
         whole_checkpoints=whole_checkpoints,
         adapted=adapted,
+        spent=time.monotonic() - began,
     )
     model.config = config
     model.calibration = first.calibration

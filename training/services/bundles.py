@@ -133,7 +133,10 @@ def _write_replay(run: TrainingRun, path: Path) -> str:
     """Up to REPLAY_LIMIT texts of the run's snapshot that it was not trained on; train texts when there are none.
 
     Returns which: "held_out" or "train"."""
-    for replayed_on, splits in (("held_out", HELD_OUT), ("train", ("train",))):
+    # A model that has learnt dev at last has only test to be judged by.
+    learnt_dev = bool((run.result or {}).get("chosen", {}).get("refit"))
+    held_out, learnt = (("test",), ("dev", "train")) if learnt_dev else (HELD_OUT, ("train",))
+    for replayed_on, splits in (("held_out", held_out), ("train", learnt)):
         written = 0
         with path.open("w", encoding="utf-8") as out:
             for split in splits:

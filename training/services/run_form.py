@@ -33,7 +33,7 @@ METHODS = [
 PRESETS = [
     ("", gettext_lazy("按下面的轮数")),
     ("quick", gettext_lazy("快速（约 3 分钟）")),
-    ("best", gettext_lazy("尽力（约 30 分钟，也用上未标注的文本）")),
+    ("best", gettext_lazy("尽力（最多约 30 分钟，试用未标注的文本，最后连验证集也学）")),
 ]
 
 # Form field → setting of the same name; those left empty keep the engine's default.
@@ -75,6 +75,7 @@ FLAGS = {
     "use_rgl": gettext_lazy("RGL"),
     "load_best_model_at_end": gettext_lazy("最后取验证集上最好的一步"),
     "use_pool": gettext_lazy("也用上未标注的文本"),
+    "refit_on_dev": gettext_lazy("最后连同验证集再学一遍"),
 }
 SELECTS: dict[str, tuple[Any, list[tuple[str, Any]]]] = {
     "preset": (gettext_lazy("预设"), PRESETS),

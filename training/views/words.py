@@ -51,6 +51,7 @@ SETTINGS: dict[str, Any] = {
     "use_rgl": "RGL",
     "load_best_model_at_end": _("取最好的一步"),
     "use_pool": _("使用未标注文本"),
+    "refit_on_dev": _("最后连同验证集再学一遍"),
 }
 
 REFUSALS: dict[str, Any] = {

@@ -24,7 +24,8 @@ from training.fewshot import probe as probes
 from training.fewshot import ranking, strategies
 from training.fewshot.backbones import resolve
 from training.fewshot.config import SHIPPED_BACKBONE
-from training.fewshot.data import FewShotData, read_folder
+from training.fewshot.data import FewShotData
+from training.fewshot.data_files import read_folder
 from training.fewshot.evaluation import bootstrap_interval
 from training.fewshot.ranking import Pool
 from training.fewshot.reader import Reader

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit import fewshot_tiny as tiny
-from training.fewshot import benchmark, derived
+from training.fewshot import benchmark, benchmark_table, derived
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import parents_of
 
@@ -21,12 +21,12 @@ def test_every_row_is_a_valid_configuration():
 def test_intervals_and_differences_of_seeds_and_texts():
     random = np.random.default_rng(0)
     first = (random.random((5, 400)) < 0.5).astype(float)
-    assert benchmark.interval(first)[0] < first.mean() < benchmark.interval(first)[1]
-    same = benchmark.compare(first, first[::-1])
+    assert benchmark_table.interval(first)[0] < first.mean() < benchmark_table.interval(first)[1]
+    same = benchmark_table.compare(first, first[::-1])
     assert same["difference"] == 0.0
     assert not same["tell_apart"]
     better = np.maximum(first, random.random((5, 400)) < 0.3)
-    told = benchmark.compare(first, better)
+    told = benchmark_table.compare(first, better)
     assert told["difference"] == pytest.approx(better.mean() - first.mean())
     assert told["tell_apart"]
     assert told["interval"][0] < told["difference"] < told["interval"][1]

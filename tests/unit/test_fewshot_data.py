@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.unit import fewshot_tiny as tiny
-from training.fewshot import data
+from training.fewshot import data, data_files
 from training.fewshot.config import FewShotConfig, preset
 from training.fewshot.errors import (
     ConfigError,
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, **files: str) -> Path:
 
 
 def test_five_files_with_misprint_bom_crlf_and_tabs_inside(tmp_path: Path):
-    read = data.read_folder(
+    read = data_files.read_folder(
         folder(
             tmp_path,
             label_txt="b==乙\na'=='甲\r\nb==二\n\nc\n",
@@ -56,13 +56,13 @@ def test_five_files_with_misprint_bom_crlf_and_tabs_inside(tmp_path: Path):
 
 
 def test_class_ids_follow_label_txt_not_the_alphabet(tmp_path: Path):
-    read = data.read_folder(folder(tmp_path, label_txt="z\na\n", train_txt="x\ta\ny\tz\n"))
+    read = data_files.read_folder(folder(tmp_path, label_txt="z\na\n", train_txt="x\ta\ny\tz\n"))
     assert read.train.labels.tolist() == [1, 0]
 
 
 def test_json_with_numbers_and_multi_label(tmp_path: Path):
     rows = [{"text": "甲", "label": [0, 1]}, {"text": "乙", "label": []}]
-    read = data.read_folder(
+    read = data_files.read_folder(
         folder(tmp_path, label_txt="a\nb\n", train_jsonl="\n".join(map(json.dumps, rows))), "multi_label"
     )
     assert read.train.labels.tolist() == [[1, 1], [0, 0]]
@@ -70,7 +70,9 @@ def test_json_with_numbers_and_multi_label(tmp_path: Path):
 
 
 def test_hierarchical_labels_bring_their_ancestors(tmp_path: Path):
-    read = data.read_folder(folder(tmp_path, label_txt="a##b\na##c\n", train_txt="x\ta##c\n"), "hierarchical")
+    read = data_files.read_folder(
+        folder(tmp_path, label_txt="a##b\na##c\n", train_txt="x\ta##c\n"), "hierarchical"
+    )
     assert [label.name for label in read.labels] == ["a", "a##b", "a##c"]
     assert read.labels[1].words == ("b",)
     assert read.train.labels.tolist() == [[1, 0, 1]]
@@ -91,14 +93,14 @@ def test_hierarchical_labels_bring_their_ancestors(tmp_path: Path):
 )
 def test_faults_name_file_and_line(tmp_path: Path, files: dict, error: type[EngineError], says: str):
     with pytest.raises(error, match=says):
-        data.read_folder(folder(tmp_path, **files))
+        data_files.read_folder(folder(tmp_path, **files))
 
 
 def test_bytes_that_are_not_utf8_name_the_line(tmp_path: Path):
     (tmp_path / "label.txt").write_text("a\nb\n")
     (tmp_path / "train.txt").write_bytes("好\ta\n".encode() + "好\tb\n".encode("gb18030"))
     with pytest.raises(DataError, match=r"train\.txt:2"):
-        data.read_folder(tmp_path)
+        data_files.read_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_data_that_cannot_train(labels: int, given: list[str], error: type[Engin
 def test_job_folder_keeps_ids_and_unlabelled_texts(tmp_path: Path):
     lines = [{"id": 7, "text": "甲", "label": "car"}, {"id": 9, "text": "乙", "label": None}]
     (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
-    read = data.read_job_folder(tmp_path, tiny.LABELS)
+    read = data_files.read_job_folder(tmp_path, tiny.LABELS)
     assert read.train.ids == (7, 9)
     assert read.train.labels.tolist() == [1, -1]
     assert read.train.with_labels().texts == ("甲",)

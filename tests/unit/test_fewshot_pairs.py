@@ -10,10 +10,11 @@ import pytest
 from tests.unit import fewshot_tiny as tiny
 from training.fewshot import cli, model
 from training.fewshot.config import FewShotConfig
-from training.fewshot.data import is_pair, read_folder
+from training.fewshot.data import is_pair
+from training.fewshot.data_files import read_folder
 from training.fewshot.encoding import plan_pair, plan_sentence
 from training.fewshot.errors import DataError, UnsupportedMethod
-from training.fewshot.methods import spread_of_pairs
+from training.fewshot.pairs import spread_of_pairs
 from training.fewshot.runner import TextEncoder
 
 paddle = pytest.importorskip("paddle")

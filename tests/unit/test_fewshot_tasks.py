@@ -8,7 +8,8 @@ import pytest
 from tests.unit import fewshot_tiny as tiny
 from training.fewshot import auto, linear, model, runner
 from training.fewshot.config import FewShotConfig
-from training.fewshot.data import FewShotData, Split, empty_split, make_split, parents_of, read_folder
+from training.fewshot.data import FewShotData, Split, empty_split, make_split, parents_of
+from training.fewshot.data_files import read_folder
 from training.fewshot.verbalizer import Label
 
 TREE = ("物", "物##汽车", "物##财经", "人", "人##体育", "人##体育##球赛")

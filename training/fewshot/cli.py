@@ -22,13 +22,14 @@ from training.fewshot.export_errors import ExportError
 def run(given: dict) -> dict:
     """Does what the flags ask for and returns what all_results.json holds."""
     from training.fewshot import data as datas
+    from training.fewshot import data_files
 
     config = configuration(given)
     output = Path(given.get("output_dir", DEFAULTS["output_dir"]))
     resume = given.get("resume_from_checkpoint")
     train = bool(given.get("do_train"))
     say(f"backbone: {config.backbone}" + ("" if "model_name_or_path" in given else " (the shipped one)"))
-    data = datas.read_folder(
+    data = data_files.read_folder(
         given.get("data_dir", DEFAULTS["data_dir"]), config.task, need_train=train, with_pool=train
     )
     for event in data.warnings:

@@ -68,7 +68,7 @@ class Door:
 
 def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool]) -> None:
     """Trains as `folder/spec.json` says and writes model/, result.json and predictions.*.jsonl."""
-    from training.fewshot import data as datas
+    from training.fewshot import data_files
     from training.fewshot import model as models
     from training.fewshot.backbones import resolve
     from training.fewshot.config import FewShotConfig
@@ -87,7 +87,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     spec = read_spec(folder)
     labels = tuple(Label.from_json(value) for value in spec["labels"])
     config = FewShotConfig.from_json(spec["config"])
-    data = datas.read_job_folder(folder, labels, config.task)
+    data = data_files.read_job_folder(folder, labels, config.task)
     emit({"type": "stage", "stage": "load"})
     cache_dir = Path(spec.get("cache_dir") or models.default_cache_dir())
     named = spec.get("backbone") or {}

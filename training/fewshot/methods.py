@@ -25,9 +25,10 @@ from training.fewshot.networks import (
     PromptNetwork,
     rebuild,
 )
+from training.fewshot.pairs import pair_features, spread_of_pairs
 from training.fewshot.rates import epochs_within
 from training.fewshot.runner import TextEncoder, well_formed
-from training.fewshot.sentences import choose_templates, label_vectors, pair_features, text_vectors
+from training.fewshot.sentences import choose_templates, label_vectors, text_vectors
 from training.fewshot.template import Template, parse
 from training.fewshot.templates import DEFAULT_TEMPLATE
 from training.fewshot.text_network import TextNetwork
@@ -276,18 +277,6 @@ def fit_pair(bench: Bench) -> FittedModel:
     model = make_model(bench, "pair", (), plan, network)
     train(bench, model)
     return calibrated(bench, model)
-
-
-def spread_of_pairs(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mean [1 + 2H], spread [1 + 2H]) of features [n, 1 + 2H]: one spread each for u·v, u∘v and |u − v|."""
-    middle = features.mean(axis=0)
-    squares = ((features - middle) ** 2).mean(axis=0)
-    width = (features.shape[1] - 1) // 2
-    blocks = (slice(0, 1), slice(1, 1 + width), slice(1 + width, None))
-    spread = np.empty_like(middle)
-    for block in blocks:
-        spread[block] = max(float(np.sqrt(squares[block].sum())), 1e-6)
-    return middle, spread
 
 
 def fit_finetune(bench: Bench) -> FittedModel:

@@ -9,7 +9,6 @@ import numpy as np
 from training.fewshot import encoding, evaluation, zero_shot
 from training.fewshot.bench import Bench
 from training.fewshot.forward import read_states, run_rows
-from training.fewshot.networks import PairNetwork
 from training.fewshot.runner import TextEncoder
 from training.fewshot.template import Template, parse
 from training.fewshot.templates import CANDIDATES, DEFAULT_TEMPLATE
@@ -46,18 +45,6 @@ def text_vectors(
 
     bench.states, vectors = read_states(reader, encoder, rows, layers, finish)
     return unit(vectors)
-
-
-def pair_features(
-    bench: Bench, network: PairNetwork, encoder: TextEncoder, texts: Sequence[str]
-) -> np.ndarray:
-    """[n, 1 + 2H]: u·v, u∘v and |u − v| of pairs of texts, seen from where the network sees them now."""
-
-    def compared(arrays):
-        ids, types, positions, mask = arrays
-        return network.read(network.embed(ids, types, positions), network.regions(types, mask))
-
-    return run_rows(compared, network, encoder, encoder.rows(texts), bench.config.eval_batch_size)
 
 
 def _read(reader: TextNetwork, bench: Bench, ids: list[list[int]]) -> np.ndarray:

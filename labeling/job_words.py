@@ -180,6 +180,7 @@ WARNINGS: dict[str, Any] = {
     "shortened": _(
         "时间预算 %(seconds)s 秒只够把训练文本读 %(epochs)s 遍（原定 %(asked)s 遍），这次就读这么多。"
     ),
+    "no_masked_head": _("这个底座模型没有填空的头，读不了未标注的文本，这次没有用上。"),
     "no_time_for_pool": _("时间预算不够用上未标注的文本，这次没有用。"),
     "pool_did_not_help": _("用上未标注的文本后，验证集上的成绩更差，所以没有用。"),
     "no_pool_to_calibrate": _("没有未标注文本可以用来校准，改用训练文本校准。"),

@@ -162,7 +162,7 @@ def test_auto_weighs_whole_sets_of_labels(backbone):
     data = several_data(24)
     config = FewShotConfig(method="auto", task="multi_label", max_steps=5, max_seq_length=48, device="cpu")
     fitted = model.fit(config, data, backbone=backbone)
-    assert set(fitted.notes["auto"]["tried"]) == set(auto.CANDIDATES)
+    assert set(fitted.notes["auto"]["tried"]) == set(auto.FOR_LANGUAGE_MODELS)
 
 
 def test_a_folder_of_paths_brings_their_ancestors(tmp_path):

@@ -64,6 +64,7 @@ def test_what_the_run_chose_is_told_with_its_reasons(signed_in, run):
                 {"method": "prompt", "because": "no time left"},
                 {"method": "finetune", "because": "a word is <unknown>"},
             ],
+            "adapt": {"kept": False, "accuracy": 0.5417, "accuracy_without": 0.5583},
         },
         "pool": {"texts": 3210, "kept": False, "dev_accuracy": 0.52, "dev_accuracy_without": 0.5417},
         "refit": {"texts": 480, "dev_texts": 240},
@@ -76,6 +77,7 @@ def test_what_the_run_chose_is_told_with_its_reasons(signed_in, run):
     assert "时间不够" in page
     assert "a word is &lt;unknown&gt;" in page
     assert "试过学 3210 条未标注的文本：验证集上 52.0%，不学时 54.2%" in page
+    assert "同样的方法是 54.2%；没读过的是 55.8%。 用了没读过的。" in page
     assert "要带走的模型最后又学了这 240 条验证文本" in page
 
 

@@ -21,6 +21,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from training.fewshot import checkpoint, encoding, linear, pool, verbalizer
+from training.fewshot.backbones import Backbone
 from training.fewshot.bench import Bench
 from training.fewshot.data import warning
 from training.fewshot.errors import BackboneError
@@ -42,6 +43,7 @@ WARMUP, WEIGHT_DECAY = 0.06, 0.01
 # The rest of the time budget is for the labels.
 BUDGET_SHARE = 0.4
 STEPS_TO_JUDGE_SPEED = 4
+HEADLESS = "the backbone has no masked-language-model head"
 
 Weights = dict[str, np.ndarray]
 
@@ -59,16 +61,10 @@ def load_adapted(bench: Bench) -> tuple[nn.Layer, Weights]:
     known = (*bench.data.train.texts, *bench.data.dev.texts, *bench.data.test.texts)
     texts = pool.choose_texts(bench.data.pool, known, config.adapt_texts or MOST_TEXTS, config.seed)
     if len(texts) < pool.MIN_POOL_TEXTS:
-        bench.warn(
-            warning(
-                "pool_too_small",
-                f"the pool has {len(texts)} usable texts, fewer than {pool.MIN_POOL_TEXTS}: the backbone did not read it",
-                n=len(texts),
-            )
-        )
+        bench.warn(_too_small(len(texts)))
         return ernie, head
     if "transform.weight" not in head:
-        raise BackboneError("the backbone has no masked-language-model head", hint="Choose adapt none.")
+        raise BackboneError(HEADLESS, hint="Choose adapt none.")
     kept = _Kept(bench, texts)
     found = kept.read()
     if found is None:
@@ -88,6 +84,26 @@ def load_adapted(bench: Bench) -> tuple[nn.Layer, Weights]:
         **head,
         **{name.removeprefix("head."): a for name, a in arrays.items() if name[:5] == "head."},
     }
+
+
+def obstacle(backbone: Backbone, texts: Sequence[str]) -> dict | None:
+    """The warning that says why the backbone cannot read these texts; None where it can."""
+    from safetensors import safe_open
+
+    if len(texts) < pool.MIN_POOL_TEXTS:
+        return _too_small(len(texts))
+    with safe_open(Path(backbone.path) / "model.safetensors", framework="np") as weights:
+        if "cls.predictions.transform.weight" not in weights.keys():  # noqa: SIM118 - it is no mapping
+            return warning("no_masked_head", f"{HEADLESS}: it does not read the pool")
+    return None
+
+
+def _too_small(n: int) -> dict:
+    return warning(
+        "pool_too_small",
+        f"the pool has {n} usable texts, fewer than {pool.MIN_POOL_TEXTS}: the backbone did not read it",
+        n=n,
+    )
 
 
 class MaskedWords(TextNetwork):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.fewshot import distil, evaluation
-from training.fewshot.backbones import Backbone
+from training.fewshot import adapt, distil, evaluation
+from training.fewshot.backbones import Backbone, sentence_prefix
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split, class_counts, empty_split, is_pair
 from training.fewshot.errors import BackboneError, TemplateError, UnsupportedMethod, VerbalizerError
@@ -22,29 +23,16 @@ if TYPE_CHECKING:
 
 Listener = Callable[[dict], None]
 
-# In the order in which they are tried: the seconds-fast one gives a floor, then what is most often best.
-CANDIDATES = ("probe", "label_sentence", "prompt", "finetune", "mixture")
+# In the order in which they are tried: the seconds-fast probe gives a floor, then the usual choice for such a backbone
+# (the cloze is at home on a masked language model, label sentences on a sentence encoder), then the others.
+FOR_SENTENCE_ENCODERS = ("probe", "label_sentence", "prompt", "finetune", "mixture")
+FOR_LANGUAGE_MODELS = ("probe", "prompt", "label_sentence", "finetune", "mixture")
 # Where every text is a pair, what compares the two comes first.
-PAIR_CANDIDATES = ("probe", "pair", "label_sentence", "prompt", "finetune")
+FOR_PAIRS = ("probe", "pair", "label_sentence", "prompt", "finetune")
 DEFAULT_BUDGET_SECONDS = 180.0
 MIN_DEV_TEXTS_A_CLASS = 10
 # A first training also pays for imports; the next ones cost about this share of it.
 LATER_SHARE = 0.9
-
-
-@dataclasses.dataclass
-class Trial:
-    """What is known of one candidate: `right[i]` whether held-out text i was answered rightly, and its log loss."""
-
-    method: str
-    model: FittedModel
-    right: np.ndarray
-    loss: float
-    seconds: float
-
-    @property
-    def accuracy(self) -> float:
-        return float(self.right.mean())
 
 
 def fit_auto(
@@ -57,108 +45,211 @@ def fit_auto(
     on_event: Listener,
     should_stop: Callable[[], bool],
     whole_checkpoints: bool = False,
+    adapted: dict | None = None,
     spent: float = 0.0,
 ) -> FittedModel:
-    """The FittedModel of the method with the best held-out accuracy; `notes["auto"]` tells all that was tried.
+    """The FittedModel of the method that answers held-out texts best; `notes["auto"]` tells all that was tried.
 
-    Each candidate learns from train and answers dev; when the two best cannot be told apart and time is left, both
-    learn from dev and answer train as well. Where dev is too small, half of train stands in for it and the chosen
-    method is trained again on all of train. With `use_pool` the chosen method then reads the pool in the time that is
-    left. `fit` is `methods.fit_method`. Repeating `notes["auto"]["method"]` with the same seed gives the same model; the
-    timed search itself need not come out the same twice.
+    Each candidate learns from train and answers dev. The usual choice for the backbone is left only for a method that is
+    better by more than a standard error of their paired difference: the best of five on a few dozen texts is often best
+    by luck. While the two cannot be told apart and time is left, both learn from dev and answer train as well. Where dev
+    is too small, half of train stands in for it and the chosen method is trained again on all of train. With `adapt`,
+    the chosen method is also tried on the backbone as it came. With `use_pool`, it then learns from the pool in the time
+    that is left.
+
+    `fit` is `methods.fit_method`, which says what `adapted` and `spent` are. Repeating what `notes["auto"]` names
+    with the same seed gives the same model; the timed search itself need not come out the same twice.
     """
-    began = time.monotonic() - spent
-    budget = config.time_budget_seconds or DEFAULT_BUDGET_SECONDS
-    train, dev = data.train.with_labels(), data.dev.with_labels()
-    has_dev = config.task != "single" or class_counts(dev, data.n_labels).min() >= MIN_DEV_TEXTS_A_CLASS
-    if has_dev and len(dev):
-        inside, outside = train, dev
-    else:
-        has_dev = False
-        halves = next(evaluation.stratified_folds(train.labels, 2, config.seed))
-        inside, outside = train.take(halves[0]), train.take(halves[1])
-
-    def attempt(method: str, learn: Split, answer: Split, keep: bool) -> Trial:
-        on_event({"type": "stage", "stage": "auto", "method": method})
-        started = time.monotonic()
-        empty = empty_split(data.n_labels, config.task)
-        part = dataclasses.replace(data, train=learn, dev=answer if keep else empty, test=empty)
-        model = fit(
-            config.replace(method=method, use_pool=False),
-            part,
-            backbone,
-            checkpoint_dir=Path(checkpoint_dir) / method if checkpoint_dir and keep else None,
-            on_event=on_event,
-            should_stop=should_stop,
-            whole_checkpoints=False,
-            adapted=adapted,
-        )
-        proba = model.predict_proba(answer.texts, should_stop=should_stop)
-        found = model.evaluate(answer, proba)
-        if answer.labels.ndim == 2:
-            right = (given_labels(proba, model.calibration) == (answer.labels > 0)).all(axis=1)
-        else:
-            right = proba.argmax(axis=1) == answer.labels
-        return Trial(method, model, right, found["loss"], time.monotonic() - started)
-
-    adapted: dict = {}
-    trials: list[Trial] = []
-    left_out: list[dict] = []
-    for method in PAIR_CANDIDATES if all(map(is_pair, train.texts)) else CANDIDATES:
-        expected = (
-            max((trial.seconds for trial in trials if trial.method != "probe"), default=0.0) * LATER_SHARE
-        )
-        reserve = 0.0 if has_dev else 2 * expected
-        if trials and time.monotonic() - began + expected + reserve > budget:
-            left_out.append({"method": method, "because": "no time left"})
-            continue
-        try:
-            trials.append(attempt(method, inside, outside, has_dev))
-        except (TemplateError, VerbalizerError, BackboneError, UnsupportedMethod) as error:
-            left_out.append({"method": method, "because": error.message})
-    if not trials:
-        raise UnsupportedMethod("no method fits these labels and this template: " + left_out[0]["because"])
-    trials.sort(key=lambda trial: (-trial.accuracy, trial.loss))
-    tried = {trial.method: [round(trial.accuracy, 4)] for trial in trials}
-    why, close = "best held-out accuracy", None
-    if len(trials) > 1:
-        first, second = trials[:2]
-        apart = evaluation.compare(second.right, first.right)["tell_apart"]
-        time_needed = first.seconds + second.seconds
-        if not apart and has_dev and time.monotonic() - began + time_needed <= budget:
-            for trial in (first, second):
-                swapped = attempt(trial.method, outside, inside, False)
-                trial.right = np.concatenate([trial.right, swapped.right])
-                trial.loss = (trial.loss + swapped.loss) / 2
-                tried[trial.method].append(round(swapped.accuracy, 4))
-            trials[:2] = sorted((first, second), key=lambda trial: (-trial.accuracy, trial.loss))
-            apart = evaluation.compare(trials[1].right, trials[0].right)["tell_apart"]
-        if not apart:
-            close = trials[1].method
-            why += f", though {trials[0].method} and {trials[1].method} cannot be told apart"
-    best = trials[0]
-    model = best.model
+    search = _Search(config, data, backbone, fit, checkpoint_dir, on_event, should_stop, adapted, spent)
+    best = search.as_it_came(search.best())
+    config = config.replace(method=best.method, adapt=best.adapt)
     reads_pool = config.use_pool and best.method in distil.METHODS
-    if reads_pool or not has_dev:
+    model = best.model
+    if reads_pool or not search.has_dev:
         model = fit(
-            config.replace(method=best.method, use_pool=reads_pool),
+            config.replace(use_pool=reads_pool),
             data,
             backbone,
             checkpoint_dir=checkpoint_dir,
             on_event=on_event,
             should_stop=should_stop,
             whole_checkpoints=whole_checkpoints,
-            adapted=adapted,
-            spent=time.monotonic() - began,
+            adapted=search.adapted,
+            spent=search.seconds,
         )
-    model.notes["auto"] = {
-        "method": best.method,
-        "because": why,
-        "cannot_be_told_from": close,
-        "held_out_texts": len(outside),
-        "tried": tried,
-        "left_out": left_out,
-        "seconds": round(time.monotonic() - began, 1),
-        "budget_seconds": budget,
-    }
+    model.notes["auto"] = {"method": best.method, **search.told}
     return model
+
+
+@dataclasses.dataclass
+class Trial:
+    """What is known of one candidate: `right[i]` whether held-out text i was answered rightly, and its log loss."""
+
+    method: str
+    adapt: str
+    model: FittedModel
+    right: np.ndarray
+    loss: float
+    seconds: float
+    accuracies: list[float]
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+
+class _Search:
+    """The trials of one run. `told`: what `notes["auto"]` says of them."""
+
+    def __init__(
+        self,
+        config: FewShotConfig,
+        data: FewShotData,
+        backbone: Backbone,
+        fit: Callable[..., FittedModel],
+        checkpoint_dir: str | Path | None,
+        on_event: Listener,
+        should_stop: Callable[[], bool],
+        adapted: dict | None,
+        spent: float,
+    ) -> None:
+        if config.adapt != "none" and (problem := adapt.obstacle(backbone, data.pool)):
+            on_event(problem)
+            config = config.replace(adapt="none")
+        self.config, self.data, self.backbone = config, data, backbone
+        self.fit, self.on_event, self.should_stop = fit, on_event, should_stop
+        self.checkpoint_dir = Path(checkpoint_dir) if checkpoint_dir else None
+        self.began = time.monotonic() - spent
+        self.budget = config.time_budget_seconds or DEFAULT_BUDGET_SECONDS
+        self.adapted = {} if adapted is None else adapted
+        train, dev = data.train.with_labels(), data.dev.with_labels()
+        self.has_dev = bool(len(dev)) and (
+            config.task != "single" or class_counts(dev, data.n_labels).min() >= MIN_DEV_TEXTS_A_CLASS
+        )
+        self.inside, self.outside = train, dev
+        if not self.has_dev:
+            first, second = next(evaluation.stratified_folds(train.labels, 2, config.seed))
+            self.inside, self.outside = train.take(first), train.take(second)
+        self.candidates = FOR_SENTENCE_ENCODERS if sentence_prefix(backbone) else FOR_LANGUAGE_MODELS
+        if all(map(is_pair, train.texts)):
+            self.candidates = FOR_PAIRS
+        self.told: dict = {"held_out_texts": len(self.outside), "budget_seconds": self.budget}
+
+    @property
+    def seconds(self) -> float:
+        """Of the budget, gone."""
+        return time.monotonic() - self.began
+
+    def best(self) -> Trial:
+        """Tries the candidates, as far as the time goes, and chooses. Raises UnsupportedMethod where none fits."""
+        trials: dict[str, Trial] = {}
+        left_out: list[dict] = []
+        for method in self.candidates:
+            expected = LATER_SHARE * max(
+                (one.seconds for name, one in trials.items() if name != "probe"), default=0.0
+            )
+            # Without dev, the chosen one is trained once more on twice as many texts.
+            reserve = 0.0 if self.has_dev else 2 * expected
+            if trials and self.seconds + expected + reserve > self.budget:
+                left_out.append({"method": method, "because": "no time left"})
+                continue
+            try:
+                trials[method] = self._attempt(method, self.config.adapt)
+            except (TemplateError, VerbalizerError, BackboneError, UnsupportedMethod) as error:
+                left_out.append({"method": method, "because": error.message})
+        if not trials:
+            raise UnsupportedMethod(
+                "no method fits these labels and this template: " + left_out[0]["because"]
+            )
+        chosen, other, apart = self._choose(list(trials.values()))
+        self.told |= {
+            "because": "best held-out accuracy"
+            if chosen.accuracy >= other.accuracy
+            else f"the usual choice; {other.method} is not better by more than the standard error",
+            "cannot_be_told_from": None if apart or other is chosen else other.method,
+            "tried": {
+                one.method: one.accuracies for one in sorted(trials.values(), key=lambda one: -one.accuracy)
+            },
+            "left_out": left_out,
+            "seconds": round(self.seconds, 1),
+        }
+        return chosen
+
+    def as_it_came(self, best: Trial) -> Trial:
+        """`best`, or the same method on the backbone that has not read the pool, where that one answers better."""
+        if "adapt" not in best.model.notes or self.seconds + LATER_SHARE * best.seconds > self.budget:
+            return best
+        plain = self._attempt(best.method, "none")
+        kept = best.accuracies[0] >= plain.accuracies[0]
+        self.told |= {
+            "adapt": {"kept": kept, "accuracy": best.accuracies[0], "accuracy_without": plain.accuracies[0]},
+            "seconds": round(self.seconds, 1),
+        }
+        return best if kept else plain
+
+    def _choose(self, trials: list[Trial]) -> tuple[Trial, Trial, bool]:
+        """(the chosen one, the one it was weighed against, whether they can be told apart)."""
+        ranked = sorted(trials, key=lambda one: (-one.accuracy, one.loss))
+        usual = next((one for one in trials if one.method != "probe"), trials[0])
+        best, other = ranked[0], usual if usual is not ranked[0] else ranked[min(1, len(ranked) - 1)]
+        if best is other:
+            return best, best, True
+        apart = evaluation.compare(other.right, best.right)["tell_apart"]
+        time_needed = best.seconds + other.seconds
+        if not apart and self.has_dev and self.seconds + time_needed <= self.budget:
+            for trial in (best, other):
+                self._swap(trial)
+            if other.accuracy > best.accuracy:
+                best, other = other, best
+            apart = evaluation.compare(other.right, best.right)["tell_apart"]
+        if other is usual and not worth_leaving(other.right, best.right):
+            best, other = other, best
+        return best, other, bool(apart)
+
+    def _swap(self, trial: Trial) -> None:
+        """Lets the candidate learn from the held-out texts and answer the others as well."""
+        again = self._attempt(trial.method, trial.adapt, self.outside, self.inside, keep=False)
+        trial.right = np.concatenate([trial.right, again.right])
+        trial.loss = (trial.loss + again.loss) / 2
+        trial.accuracies += again.accuracies
+
+    def _attempt(
+        self,
+        method: str,
+        reading: str,
+        learn: Split | None = None,
+        answer: Split | None = None,
+        keep: bool | None = None,
+    ) -> Trial:
+        learn = self.inside if learn is None else learn
+        answer = self.outside if answer is None else answer
+        keep = self.has_dev if keep is None else keep
+        self.on_event({"type": "stage", "stage": "auto", "method": method})
+        started = time.monotonic()
+        empty = empty_split(self.data.n_labels, self.config.task)
+        folder = method if reading == self.config.adapt else f"{method}-as-it-came"
+        model = self.fit(
+            self.config.replace(method=method, adapt=reading, use_pool=False),
+            dataclasses.replace(self.data, train=learn, dev=answer if keep else empty, test=empty),
+            self.backbone,
+            checkpoint_dir=self.checkpoint_dir / folder if self.checkpoint_dir and keep else None,
+            on_event=self.on_event,
+            should_stop=self.should_stop,
+            whole_checkpoints=False,
+            adapted=self.adapted,
+        )
+        proba = model.predict_proba(answer.texts, should_stop=self.should_stop)
+        found = model.evaluate(answer, proba)
+        if answer.labels.ndim == 2:
+            right = (given_labels(proba, model.calibration) == (answer.labels > 0)).all(axis=1)
+        else:
+            right = proba.argmax(axis=1) == answer.labels
+        right = right.astype(float)
+        seconds = time.monotonic() - started
+        return Trial(method, reading, model, right, found["loss"], seconds, [round(float(right.mean()), 4)])
+
+
+def worth_leaving(usual: np.ndarray, best: np.ndarray) -> bool:
+    """Whether `best` is better by more than a standard error of the paired difference; each 0 or 1 a text, [n]."""
+    differences = best - usual
+    return bool(differences.mean() > differences.std() / math.sqrt(len(differences)))

@@ -277,7 +277,7 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
     on_off("--refit_on_dev", "when all is chosen, train again on train.txt and dev.txt together")
     add(
         "--preset",
-        "quick: about 3 minutes on two cores, no pool; best: up to 30, compares methods, reads data.txt, learns dev.txt too",
+        "quick: about 3 minutes on two cores, no pool; best: up to 30, reads data.txt, compares methods, learns dev.txt too",
         None,
         choices=("quick", "best"),
     )

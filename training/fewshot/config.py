@@ -252,7 +252,7 @@ PRESETS: dict[str | None, dict] = {
         "time_budget_seconds": 1800.0,
         "start_share": 0.25,
         "scale": 5.0,
-        "use_pool": True,
+        "adapt": "mlm",
         "refit_on_dev": True,
     },
 }
@@ -260,7 +260,7 @@ PRESETS: dict[str | None, dict] = {
 
 def preset(name: str, **changes: object) -> FewShotConfig:
     """The configuration of preset `name` ("quick": minutes, no pool; "best": at most half an hour; it
-    compares methods, tries what the pool gives, and at last learns dev too)."""
+    reads the pool, compares methods, and at last learns dev too)."""
     return FewShotConfig.from_json({"preset": name, **changes})
 
 

@@ -73,6 +73,7 @@ def fit_method(
             on_event=on_event,
             should_stop=should_stop,
             whole_checkpoints=whole_checkpoints,
+            adapted={} if adapted is None else adapted,
             spent=spent,
         )
     if config.freeze_layers < 0:

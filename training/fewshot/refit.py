@@ -77,6 +77,7 @@ def settled(config: FewShotConfig, first: FittedModel, growth: float) -> FewShot
     changes: dict = {
         "refit_on_dev": False,
         "method": first.method,
+        "adapt": first.config.adapt,
         "eval_steps": 0,
         "load_best_model_at_end": False,
         "early_stopping_patience": None,

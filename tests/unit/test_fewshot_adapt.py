@@ -45,19 +45,47 @@ def test_masked_words_by_hand():
     random = np.random.default_rng(0)
     fates = {"masked": 0, "kept": 0, "other": 0}
     for _ in range(400):
-        found, positions, answers = masked(row, random, 4, 50, 6)
-        assert len(positions) == 3  # 15 % of 20
-        assert found["mask_positions"].tolist()[3:] == [0, 0, 0]
+        found, positions, answers = masked(row, random, 4, 50, 8)
+        assert len(positions) == 5  # a quarter of 20
+        assert found["mask_positions"].tolist()[5:] == [0, 0, 0]
         assert answers.tolist() == [row["input_ids"][p] for p in positions]
         rest = np.setdiff1d(np.arange(22), positions)
         assert [found["input_ids"][p] for p in rest] == [row["input_ids"][p] for p in rest]
         for position, answer in zip(positions, answers, strict=True):
             now = found["input_ids"][position]
             fates["masked" if now == 4 else "kept" if now == answer else "other"] += 1
-    assert fates["masked"] / 1200 == pytest.approx(0.8, abs=0.04)
-    assert fates["other"] / 1200 == pytest.approx(0.1, abs=0.03)
+    assert fates["masked"] / 2000 == pytest.approx(0.8, abs=0.04)
+    assert fates["other"] / 2000 == pytest.approx(0.1, abs=0.03)
     nothing = masked({"input_ids": [1, 2], "maskable": np.zeros(0, dtype=int)}, random, 4, 50, 6)
     assert nothing[1].tolist() == []
+
+
+def test_a_sentence_encoder_keeps_its_vectors_while_it_reads(backbone, data, monkeypatch: pytest.MonkeyPatch):
+    from training.fewshot import adapt
+
+    encoder = dataclasses.replace(backbone, config={**backbone.config, "sentence_prefix": "query: "})
+    texts = list(data.test.texts)
+
+    def vectors(**changes) -> np.ndarray:
+        # With no learning the network's own reading of the texts is what the pool left of it.
+        network = fit(encoder, data, method="label_sentence", learning_rate=0.0, **changes)
+        with paddle.no_grad():
+            ids, types, positions, mask = (
+                paddle.to_tensor(array) for array in list(network.encode(texts).values())[:4]
+            )
+            found = network.network
+            hidden = found.run_layers(found.embed(ids, types, positions), mask)
+            vector = ((hidden * mask.unsqueeze(-1).astype("float32")).sum(axis=1)).numpy()
+        return vector / np.linalg.norm(vector, axis=1, keepdims=True)
+
+    before = vectors()
+    held = (vectors(adapt="mlm", adapt_passes=4.0) * before).sum(axis=1).mean()
+    monkeypatch.setattr(adapt, "ANCHOR", 0.0)
+    free = (vectors(adapt="mlm", adapt_passes=4.0) * before).sum(axis=1).mean()
+    assert free < held < 0.99999
+    # The words, frozen while it reads, are free again for the labels.
+    fitted = fit(encoder, data, method="finetune", adapt="mlm")
+    assert not fitted.network.words.stop_gradient
 
 
 @pytest.mark.parametrize("kind", ["mlm", "pcp"])

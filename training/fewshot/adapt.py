@@ -1,6 +1,7 @@
 """The backbone reads the unlabelled pool before it learns the labels: masked words, with or without pseudo-labels.
 
-`mlm`: plain domain-adaptive masked language modelling (arXiv 2004.10964). `pcp`: prompt-based continued pre-training
+`mlm`: domain-adaptive masked language modelling (arXiv 2004.10964); a sentence encoder's vectors are meanwhile held to
+what they were, lest it forget what it was made for. `pcp`: prompt-based continued pre-training
 (arXiv 2305.01711): each text of the pool gets the template with the word of its pseudo-label in place of the mask, and
 the masked words are drawn from all of it. Either way the result is a backbone like the one before, so that every
 method trains, saves and exports as without it.
@@ -24,6 +25,7 @@ from training.fewshot import checkpoint, encoding, linear, pool, verbalizer
 from training.fewshot.backbones import Backbone
 from training.fewshot.bench import Bench
 from training.fewshot.data import warning
+from training.fewshot.encoder_layer import at_positions
 from training.fewshot.errors import BackboneError
 from training.fewshot.loop import Loop
 from training.fewshot.networks import LabelSentenceNetwork
@@ -31,13 +33,16 @@ from training.fewshot.runner import TextEncoder
 from training.fewshot.sentences import text_vectors
 from training.fewshot.template import parse
 from training.fewshot.templates import DEFAULT_TEMPLATE
-from training.fewshot.text_network import MaskHead, TextNetwork, load_backbone
+from training.fewshot.text_network import MaskHead, TextNetwork, load_backbone, mean_vector
 from training.fewshot.tokenization import special_ids
 from training.fewshot.zero_shot import unit
 
-# BERT's shares (arXiv 1810.04805): words asked for; of these replaced by [MASK], by any word, or left.
-ASKED, MASKED, OTHER = 0.15, 0.8, 0.1
-BATCH = 32
+# Words asked for (more than BERT's 15 %: arXiv 2202.08005); of these replaced by [MASK], by any word, or left.
+ASKED, MASKED, OTHER = 0.25, 0.8, 0.1
+# Texts an update; fewer where the pool is small, so that a pass makes LEAST_UPDATES.
+BATCH, LEAST_UPDATES = 64, 20
+# Weight of 1 − cos(vector of the masked text, vector that the backbone as it came gives the whole text).
+ANCHOR = 10.0
 MOST_TEXTS = 20_000
 WARMUP, WEIGHT_DECAY = 0.06, 0.01
 # The rest of the time budget is for the labels.
@@ -72,8 +77,11 @@ def load_adapted(bench: Bench) -> tuple[nn.Layer, Weights]:
         bench.stage("adapt")
         rows = _pool_rows(bench, texts) if config.adapt == "mlm" else _labelled_rows(bench, ernie, texts)
         network = MaskedWords(ernie, head)
+        if config.adapt == "mlm" and bench.prefix:
+            network.hold(TextNetwork(load_backbone(bench.backbone.path)[0], 0))
         loop = _MaskedLoop(network, rows, head, bench)
         loop.run()
+        network.words.stop_gradient = False
         found = network.backbone_arrays(), {"kind": config.adapt, "steps": loop.step, "texts": len(texts)}
         kept.write(*found)
         bench.seconds["adapt"] = time.monotonic() - began
@@ -114,15 +122,37 @@ class MaskedWords(TextNetwork):
         self.mask_head = MaskHead(int(self.words.shape[1]), ernie.config.hidden_act)
         for name, parameter in self.mask_head.named_parameters():
             parameter.set_value(head[name].astype(np.float32))
+        self.words.stop_gradient = True
         self.bias: paddle.Tensor | None = None
+        self.as_it_came: TextNetwork | None = None
 
     def read(self, hidden, attention_mask, mask_positions=None, first=0, noise=None):
-        return self.mask_head(
-            self.run_layers(hidden, attention_mask, first, noise=noise, only=mask_positions)
-        )
+        """[n, M, H] at the masks; where vectors are held, also the texts' unit mean vectors [n, H]."""
+        if self.as_it_came is None:
+            return self.mask_head(
+                self.run_layers(hidden, attention_mask, first, noise=noise, only=mask_positions)
+            )
+        hidden = self.run_layers(hidden, attention_mask, first, noise=noise)
+        vectors = F.normalize(mean_vector(hidden, attention_mask), axis=-1)
+        return self.mask_head(at_positions(hidden, mask_positions)), vectors
 
     def classify(self, features):
-        return paddle.matmul(features, self.words, transpose_y=True) + self.bias
+        at_masks = features if self.as_it_came is None else features[0]
+        return paddle.matmul(at_masks, self.words, transpose_y=True) + self.bias
+
+    def hold(self, as_it_came: TextNetwork) -> None:
+        """Keeps the texts' vectors near those of `as_it_came`, which does not learn."""
+        as_it_came.eval()
+        # A plain attribute: its parameters are not this network's.
+        object.__setattr__(self, "as_it_came", as_it_came)
+
+    def vectors_before(self, arrays: dict[str, paddle.Tensor]) -> paddle.Tensor:
+        """[n, H]: the unit mean vectors that whole texts had before."""
+        ids, types, positions, mask = (arrays[name] for name in encoding.INPUTS[:4])
+        came = self.as_it_came or self
+        with paddle.no_grad():
+            hidden = came.run_layers(came.embed(ids, types, positions), mask)
+            return F.normalize(mean_vector(hidden, mask), axis=-1)
 
     def backbone_arrays(self) -> Weights:
         """`ernie.<name>` and `head.<name>`: everything that was trained."""
@@ -141,7 +171,7 @@ class _MaskedLoop(Loop):
             weight_decay=WEIGHT_DECAY,
             max_steps=-1,
             num_train_epochs=bench.config.adapt_passes,
-            train_batch_size=BATCH,
+            train_batch_size=max(8, min(BATCH, len(rows) // LEAST_UPDATES)),
             gradient_accumulation_steps=1,
             warmup_ratio=WARMUP,
             warmup_steps=0,
@@ -168,6 +198,7 @@ class _MaskedLoop(Loop):
         budget = bench.config.time_budget_seconds
         self.seconds = None if budget is None else BUDGET_SHARE * budget - (time.monotonic() - bench.began)
         self.started = self.judged = 0.0
+        self.whole = rows
         super().__init__(
             network,
             config,
@@ -205,9 +236,14 @@ class _MaskedLoop(Loop):
         with paddle.amp.auto_cast(
             enable=self.autocast is not None, dtype=self.autocast or "float16", level="O1"
         ):
-            logits, _ = self.forward(*self._arrays_of(rows, draw))
+            logits, features = self.forward(*self._arrays_of(rows, draw))
         logits = logits.astype("float32").reshape([len(batch) * self.columns, -1])
-        return F.cross_entropy(logits, paddle.to_tensor(targets.reshape(-1)), ignore_index=-1)
+        loss = F.cross_entropy(logits, paddle.to_tensor(targets.reshape(-1)), ignore_index=-1)
+        if self.network.as_it_came is None:
+            return loss
+        whole = self.encoder.collate([{**self.whole[i], "mask_positions": [0] * self.columns} for i in batch])
+        before = self.network.vectors_before({k: paddle.to_tensor(v) for k, v in whole.items()})
+        return loss + ANCHOR * (1.0 - (features[1].astype("float32") * before).sum(axis=-1)).mean()
 
 
 def masked(

@@ -272,7 +272,7 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
     )
     add("--adapt_texts", "texts of data.txt to read, 0: as many as the time budget has room for", 0, type=int)
     add("--adapt_passes", "passes over them", 1.0, type=float)
-    add("--adapt_learning_rate", "rate of the backbone while it reads them", 5e-5, type=float)
+    add("--adapt_learning_rate", "rate of the backbone while it reads them", 1e-4, type=float)
     add("--layer_decay", "each layer learns at this share of the rate of the layer above it", 1.0, type=float)
     on_off("--refit_on_dev", "when all is chosen, train again on train.txt and dev.txt together")
     add(

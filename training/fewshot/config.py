@@ -157,7 +157,7 @@ class FewShotConfig:
     adapt: str = "none"
     adapt_texts: int = 0
     adapt_passes: float = 1.0
-    adapt_learning_rate: float = 5e-5
+    adapt_learning_rate: float = 1e-4
     layer_decay: float = 1.0
     refit_on_dev: bool = False
 

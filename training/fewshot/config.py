@@ -199,6 +199,11 @@ class FewShotConfig:
         views = 1 + len(self.extra_templates)
         return {"prompt": views, "mixture": 1 + views}.get(self.method, 1)
 
+    @property
+    def searches(self) -> bool:
+        """Whether the run looks at the clock: it compares methods or reads the pool."""
+        return self.method == "auto" or self.use_pool or self.adapt != "none"
+
     def frozen_layers(self, depth: int) -> int:
         """Layers of `depth` that stay as they are, once `freeze_layers` is settled."""
         return depth if self.freeze_plm else max(0, min(self.freeze_layers, depth))

@@ -51,8 +51,7 @@ def cross_validate(
     plain = config.replace(
         save_steps=0, eval_steps=0, load_best_model_at_end=False, early_stopping_patience=None
     )
-    searches = config.method == "auto" or config.use_pool or config.adapt != "none"
-    if config.time_budget_seconds is not None and searches:
+    if config.time_budget_seconds is not None and config.searches:
         plain = plain.replace(time_budget_seconds=max(1.0, config.time_budget_seconds / folds))
     accuracies = []
     for fold, (inside, outside) in enumerate(evaluation.stratified_folds(whole.labels, folds, config.seed)):

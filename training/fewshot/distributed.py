@@ -32,8 +32,7 @@ def check(config: FewShotConfig) -> None:
     """Raises UnsupportedMethod for settings by which processes would part company, each looking at its own clock."""
     if world_size() == 1:
         return
-    by_clock = config.use_pool or config.adapt != "none" or config.method == "auto"
-    if by_clock or config.train_batch_size < world_size():
+    if config.searches or config.train_batch_size < world_size():
         raise UnsupportedMethod(
             "several processes train one method on the labelled texts, with at least one text each a batch",
             hint="Choose a method other than auto, no pool, and a larger batch; or start one process.",

@@ -72,6 +72,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     from training.fewshot import model as models
     from training.fewshot.backbones import resolve
     from training.fewshot.config import FewShotConfig
+    from training.fewshot.crossval import cross_validate
     from training.fewshot.memory import peak_bytes
     from training.fewshot.verbalizer import Label
 
@@ -100,6 +101,10 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     )
     if not config.save_steps and config.method not in ("probe", "zero_shot"):
         config = with_checkpoints(config, len(data.train.with_labels()))
+    small_dev = dev_is_too_small(data, config.task)
+    if small_dev and config.time_budget_seconds is not None and config.searches:
+        # Cross-validation takes the budget once more: half for each keeps what the form promised.
+        config = config.replace(time_budget_seconds=config.time_budget_seconds / 2)
     seconds["load"] = time.monotonic() - began
     fitted = models.fit(
         config,
@@ -123,9 +128,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
             )
             if split.labelled.any():
                 evaluations[name] = asked.evaluate(split, probas[name])
-    if dev_is_too_small(data, config.task):
-        from training.fewshot.crossval import cross_validate
-
+    if small_dev:
         # The texts behind dev's figures are then those of the folds, and predictions.dev.jsonl lists them.
         def keep(whole, proba) -> None:
             judged["dev"], probas["dev"] = whole, proba

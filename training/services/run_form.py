@@ -33,7 +33,7 @@ METHODS = [
 PRESETS = [
     ("", gettext_lazy("按下面的轮数")),
     ("quick", gettext_lazy("快速（约 3 分钟）")),
-    ("best", gettext_lazy("尽力（最多约 30 分钟，先读未标注的文本，最后连验证集也学）")),
+    ("best", gettext_lazy("尽力（最多约 30 分钟，也学未标注和验证的文本）")),
 ]
 
 # Form field → setting of the same name; those left empty keep the engine's default.

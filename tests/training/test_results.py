@@ -108,6 +108,25 @@ def test_pages_of_missed_texts_are_clamped(monkeypatch):
     assert (last.page, last.pages, len(last.texts)) == (3, 3, 1)
 
 
+def test_the_curve_is_the_latest_training_of_the_run():
+    job = make_run(make_trainable_project(n_train=1, n_dev=1, n_test=0)[0]).job
+    for stage, loss in (("adapt", 9.0), ("auto", 2.0), ("refit", 1.0)):
+        job.record("stage", stage=stage)
+        for step in (1, 2):
+            job.record("metric", step=step, loss=loss / step)
+            job.record("stage", stage="calibrate")
+        assert curves.metric_series(job)["loss"] == [loss, loss / 2]
+    job.record("stage", stage="adapt")
+    job.record("metric", step=5, loss=9.0)
+    job.record("stage", stage="train")
+    job.record("metric", step=1, loss=1.0)
+    job.record("metric", step=2, loss=0.5)
+    assert curves.metric_series(job)["step"] == [1, 2]
+    # A new training begins with its first figure, not before.
+    job.record("stage", stage="auto")
+    assert curves.metric_series(job)["loss"] == [1.0, 0.5]
+
+
 def test_metric_series_merges_steps_and_keeps_evaluations():
     project, _ = make_trainable_project(n_train=1, n_dev=0, n_test=0)
     job = make_run(project, status="running").job

@@ -8,17 +8,27 @@ from labeling.models import Job, JobEvent
 
 MAX_POINTS = 600
 SMALL_POINTS = 24
+# Stages in which another training of the same run begins; the curve is that of the latest.
+ANEW = ("adapt", "auto", "refit")
 SERIES = ("loss", "dev_accuracy", "dev_macro_f1", "dev_loss", "learning_rate")
 
 
 def metric_series(job: Job) -> dict[str, list[float | None]]:
     """`{"step": […], "loss": […], …}`, all of one length, steps rising; None where a step has no such value.
 
-    A run that resumed says some steps twice: the later one counts. Thinned to about MAX_POINTS, never of its
-    evaluations."""
+    Of the trainings of one run (reading the pool, comparing methods, learning dev at last) the latest one's. A run
+    that resumed says some steps twice: the later one counts. Thinned to about MAX_POINTS, never of its evaluations."""
     points: dict[int, dict[str, float]] = {}
-    events = JobEvent.objects.filter(job=job, type="metric").order_by("pk").values_list("data", flat=True)
-    for data in events.iterator(2_000):
+    events = JobEvent.objects.filter(job=job, type__in=("metric", "stage")).order_by("pk")
+    anew = reading = False
+    for kind, data in events.values_list("type", "data").iterator(2_000):
+        if kind == "stage":
+            stage = data.get("stage")
+            anew = anew or stage in ANEW or (reading and stage == "train")
+            reading = stage == "adapt" or (reading and stage != "train")
+            continue
+        if anew:
+            points, anew = {}, False
         step = data.get("step")
         if isinstance(step, int) and not isinstance(step, bool):
             found = {name: data[name] for name in SERIES if _is_number(data.get(name))}

@@ -40,10 +40,11 @@ from training.fewshot.zero_shot import unit
 # Words asked for (more than BERT's 15 %: arXiv 2202.08005); of these replaced by [MASK], by any word, or left.
 ASKED, MASKED, OTHER = 0.25, 0.8, 0.1
 # Texts an update; fewer where the pool is small, so that a pass makes LEAST_UPDATES.
-BATCH, LEAST_UPDATES = 64, 20
+BATCH, LEAST_UPDATES = 32, 20
 # Weight of 1 − cos(vector of the masked text, vector that the backbone as it came gives the whole text).
 ANCHOR = 10.0
-MOST_TEXTS = 20_000
+# 20,000 taught tnews no more than these.
+MOST_TEXTS = 8_000
 WARMUP, WEIGHT_DECAY = 0.06, 0.01
 # The rest of the time budget is for the labels.
 BUDGET_SHARE = 0.4

@@ -219,7 +219,12 @@ def test_dev_is_learnt_when_all_is_chosen_and_judges_the_model_before(backbone, 
     n_train, n_dev = len(data.train), len(data.dev)
     assert fitted.notes["refit"] == {"texts": n_train + n_dev, "dev_texts": n_dev}
     assert fitted.notes["steps"] == round(20 * (n_train + n_dev) / n_train)
-    assert fitted.calibration == plain.calibration
+    # As sure of unlabelled texts as the model that dev has calibrated.
+    sure = [float(one.predict_proba(data.pool).max(axis=1).mean()) for one in (fitted, plain)]
+    assert sure[0] == pytest.approx(sure[1], abs=0.01)
+    assert {**fitted.calibration, "temperature": 0} == {**plain.calibration, "temperature": 0}
+    alone = fit(backbone, dataclasses.replace(data, pool=()), refit_on_dev=True, **options)
+    assert alone.calibration == alone.judged_by_dev.calibration
     assert fitted.notes["mixture_weight"] == plain.notes["mixture_weight"]
     texts = list(data.dev.texts)
     assert np.array_equal(fitted.judged_by_dev.predict_logits(texts), plain.predict_logits(texts))

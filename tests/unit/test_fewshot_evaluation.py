@@ -76,6 +76,15 @@ def test_temperature_is_found_again(made):
     assert found == pytest.approx(3.0, rel=0.05)
 
 
+def test_temperature_for_a_confidence():
+    # Two labels: the larger probability is 1 / (1 + exp(-|difference| / T)).
+    logits = np.array([[2.0, 0.0], [0.0, 4.0]])
+    found = evaluation.temperature_for(logits, 0.75)
+    assert np.mean([1 / (1 + np.exp(-2 / found)), 1 / (1 + np.exp(-4 / found))]) == pytest.approx(0.75)
+    assert evaluation.temperature_for(logits, 0.9) < found
+    assert evaluation.temperature_for(logits, 0.4) == pytest.approx(20.0)
+
+
 def test_thresholds_give_the_best_f1_of_all():
     random = np.random.default_rng(2)
     proba = random.random((40, 3))

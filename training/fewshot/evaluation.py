@@ -147,6 +147,17 @@ def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     return math.exp((low + high) / 2)
 
 
+def temperature_for(logits: np.ndarray, confidence: float) -> float:
+    """The temperature in [0.05, 20] at which the mean largest probability of `logits` [n, labels] is `confidence`."""
+    low, high = math.log(0.05), math.log(20.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        found = softmax(logits.astype(np.float64) / math.exp(middle)).max(axis=1).mean()
+        # The higher the temperature, the flatter.
+        low, high = (middle, high) if found > confidence else (low, middle)
+    return math.exp((low + high) / 2)
+
+
 def best_thresholds(
     proba: np.ndarray, targets: np.ndarray, *, prior: float = 0.5, least: int = 1
 ) -> np.ndarray:

@@ -134,6 +134,7 @@ def test_job_folder_keeps_ids_and_unlabelled_texts(tmp_path: Path):
 def test_configuration_survives_json_and_refuses_nonsense():
     made = preset("quick", method="prompt", class_weights={"a": 2}, extra_templates=["{text}{mask}"])
     assert FewShotConfig.from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert FewShotConfig.from_json({"time_budget_seconds": 90}).time_budget_seconds == 90.0
     for values in (
         {"metod": "prompt"},
         {"seed": "1"},

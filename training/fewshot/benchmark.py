@@ -154,6 +154,8 @@ def run(row: str, config: FewShotConfig, data: FewShotData, backbone, judge: str
             right.append((given_labels(proba, model.calibration) == (judged.labels > 0)).all(axis=1))
         else:
             right.append(proba.argmax(axis=1) == judged.labels)
+        if model.before_refit is not None:
+            found[-1]["accuracy_before_refit"] = model.before_refit.evaluate(judged)["accuracy"]
         if len(learnt.dev):
             found[-1]["dev_accuracy"] = model.judged_by_dev.evaluate(learnt.dev)["accuracy"]
         notes = {
@@ -164,7 +166,7 @@ def run(row: str, config: FewShotConfig, data: FewShotData, backbone, judge: str
         if "template" in model.notes:
             notes["template"] = model.notes["template"]["candidates"][0]["template"]
         del model
-    names = ("accuracy", "macro_f1", "micro_f1", "dev_accuracy", "ece")
+    names = ("accuracy", "accuracy_before_refit", "macro_f1", "micro_f1", "dev_accuracy", "ece")
     figures = {name: float(np.mean([f[name] for f in found])) for name in names if name in found[0]}
     figures |= {
         "fit_seconds": round(fitting / len(found), 2),

@@ -168,7 +168,8 @@ class FewShotConfig:
             if field.name == "extra_templates" and isinstance(value, list):
                 value = tuple(value)
                 object.__setattr__(self, field.name, value)
-            if isinstance(value, int) and not isinstance(value, bool) and hints[field.name] is float:
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if whole and float in (hints[field.name], *typing.get_args(hints[field.name])):
                 value = float(value)
                 object.__setattr__(self, field.name, value)
             if not _matches(value, hints[field.name]):

@@ -59,6 +59,7 @@ def test_what_the_run_chose_is_told_with_its_reasons(signed_in, run):
             "method": "mixture",
             "cannot_be_told_from": "label_sentence",
             "held_out_texts": 240,
+            "swapped": True,
             "tried": {"mixture": [0.5417, 0.55], "label_sentence": [0.5375, 0.545]},
             "left_out": [
                 {"method": "prompt", "because": "no time left"},
@@ -73,6 +74,7 @@ def test_what_the_run_chose_is_told_with_its_reasons(signed_in, run):
     page = page_of(signed_in, run)
     assert "在 240 条没学过的文本上比较了几种方法" in page
     assert "54.2% · 55.0%" in page
+    assert "再反过来" in page
     assert "差别在误差之内" in page
     assert "时间不够" in page
     assert "a word is &lt;unknown&gt;" in page

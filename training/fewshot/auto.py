@@ -170,6 +170,7 @@ class _Search:
             "tried": {
                 one.method: one.accuracies for one in sorted(trials.values(), key=lambda one: -one.accuracy)
             },
+            "swapped": any(len(one.accuracies) > 1 for one in trials.values()),
             "left_out": left_out,
             "seconds": round(self.seconds, 1),
         }

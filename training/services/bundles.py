@@ -18,7 +18,6 @@ from training.models import Export, TrainingRun
 from training.models.exports import Format
 
 REPLAY_LIMIT = 500
-HELD_OUT = ("test", "dev")
 # What the page shows of a report; a refused artefact may lack some of it.
 FIGURES = (
     "max_abs_difference",
@@ -129,13 +128,17 @@ def _export(run: TrainingRun, user: Any, format: str) -> Export:
     return Export.objects.create(project=run.project, run=run, job=job, format=format)
 
 
+def held_out_splits(run: TrainingRun) -> tuple[str, ...]:
+    """The splits that the run's model has not learnt: test alone where it learnt dev at last."""
+    return ("test",) if (run.result or {}).get("chosen", {}).get("refit") else ("test", "dev")
+
+
 def _write_replay(run: TrainingRun, path: Path) -> str:
     """Up to REPLAY_LIMIT texts of the run's snapshot that it was not trained on; train texts when there are none.
 
     Returns which: "held_out" or "train"."""
-    # A model that has learnt dev at last has only test to be judged by.
-    learnt_dev = bool((run.result or {}).get("chosen", {}).get("refit"))
-    held_out, learnt = (("test",), ("dev", "train")) if learnt_dev else (HELD_OUT, ("train",))
+    held_out = held_out_splits(run)
+    learnt = tuple(split for split in ("dev", "train") if split not in held_out)
     for replayed_on, splits in (("held_out", held_out), ("train", learnt)):
         written = 0
         with path.open("w", encoding="utf-8") as out:

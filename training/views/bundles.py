@@ -98,7 +98,7 @@ def _page(request: HttpRequest, project: Project) -> HttpResponse:
                 for export in exports
                 if export.run_id != run.pk and export.passed and export.job.status == JobStatus.SUCCEEDED
             ][:EXPORTS_SHOWN],
-            "n_held_out": run.counts.get("dev", 0) + run.counts.get("test", 0),
+            "n_held_out": sum(run.counts.get(split, 0) for split in service.held_out_splits(run)),
             "has_model": run.model_folder.is_dir(),
         }
     return render(request, "training/bundles.html", context)

@@ -110,6 +110,18 @@ def test_the_chosen_method_reads_the_pool_in_the_time_that_is_left(backbone, mon
     assert "no_time_for_pool" in [event["code"] for event in fitted.warnings]
 
 
+def test_models_that_cannot_be_chosen_any_more_are_let_go(backbone):
+    search = auto._Search(settings(), tiny.data(), backbone, model.fit, None, print, bool, None, 0.0)
+    rights = {"probe": 5, "prompt": 4, "label_sentence": 9, "finetune": 7, "mixture": 6}
+    trials = []
+    for method, n_right in rights.items():
+        right = np.arange(10) < n_right
+        trials.append(auto.Trial(method, "none", object(), right.astype(float), 1.0, 1.0, [n_right / 10]))
+        search._drop_losers(trials)
+    # The usual choice and the two best stay: after both have learnt dev and answered train, either may win.
+    assert {one.method for one in trials if one.kept is not None} == {"prompt", "label_sentence", "finetune"}
+
+
 @pytest.mark.parametrize(
     ("usual", "best", "leaves"),
     [

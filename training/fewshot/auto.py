@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -81,13 +82,16 @@ def fit_auto(
     return model
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Trial:
-    """What is known of one candidate: `right[i]` whether held-out text i was answered rightly, and its log loss."""
+    """What is known of one candidate: `right[i]` whether held-out text i was answered rightly, and its log loss.
+
+    `kept`: its model, as long as it may be chosen.
+    """
 
     method: str
     adapt: str
-    model: FittedModel
+    kept: FittedModel | None
     right: np.ndarray
     loss: float
     seconds: float
@@ -96,6 +100,12 @@ class Trial:
     @property
     def accuracy(self) -> float:
         return float(self.right.mean())
+
+    @property
+    def model(self) -> FittedModel:
+        if self.kept is None:
+            raise RuntimeError(f"the model of {self.method} was let go")
+        return self.kept
 
 
 class _Search:
@@ -155,6 +165,7 @@ class _Search:
                 continue
             try:
                 trials[method] = self._attempt(method, self.config.adapt)
+                self._drop_losers(list(trials.values()))
             except (TemplateError, VerbalizerError, BackboneError, UnsupportedMethod) as error:
                 left_out.append({"method": method, "because": error.message})
         if not trials:
@@ -167,9 +178,7 @@ class _Search:
             if chosen.accuracy >= other.accuracy
             else f"the usual choice; {other.method} is not better by more than the standard error",
             "cannot_be_told_from": None if apart or other is chosen else other.method,
-            "tried": {
-                one.method: one.accuracies for one in sorted(trials.values(), key=lambda one: -one.accuracy)
-            },
+            "tried": {one.method: one.accuracies for one in _ranked(list(trials.values()))},
             "swapped": any(len(one.accuracies) > 1 for one in trials.values()),
             "left_out": left_out,
             "seconds": round(self.seconds, 1),
@@ -190,8 +199,7 @@ class _Search:
 
     def _choose(self, trials: list[Trial]) -> tuple[Trial, Trial, bool]:
         """(the chosen one, the one it was weighed against, whether they can be told apart)."""
-        ranked = sorted(trials, key=lambda one: (-one.accuracy, one.loss))
-        usual = next((one for one in trials if one.method != "probe"), trials[0])
+        ranked, usual = _ranked(trials), _usual(trials)
         best, other = ranked[0], usual if usual is not ranked[0] else ranked[min(1, len(ranked) - 1)]
         if best is other:
             return best, best, True
@@ -206,6 +214,14 @@ class _Search:
         if other is usual and not worth_leaving(other.right, best.right):
             best, other = other, best
         return best, other, bool(apart)
+
+    def _drop_losers(self, trials: list[Trial]) -> None:
+        """Lets go of the models that can no longer be chosen: each holds a backbone of its own."""
+        may_win = (_usual(trials), *_ranked(trials)[:2])
+        for trial in trials:
+            if trial not in may_win:
+                trial.kept = None
+        gc.collect()
 
     def _swap(self, trial: Trial) -> None:
         """Lets the candidate learn from the held-out texts and answer the others as well."""
@@ -248,6 +264,14 @@ class _Search:
         right = right.astype(float)
         seconds = time.monotonic() - started
         return Trial(method, reading, model, right, found["loss"], seconds, [round(float(right.mean()), 4)])
+
+
+def _ranked(trials: list[Trial]) -> list[Trial]:
+    return sorted(trials, key=lambda one: (-one.accuracy, one.loss))
+
+
+def _usual(trials: list[Trial]) -> Trial:
+    return next((one for one in trials if one.method != "probe"), trials[0])
 
 
 def worth_leaving(usual: np.ndarray, best: np.ndarray) -> bool:

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import paddle
@@ -17,42 +17,14 @@ from paddle import nn
 from training.fewshot import checkpoint, distributed, loop_state, losses
 from training.fewshot.batching import epoch_batches, pad_hidden
 from training.fewshot.config import FewShotConfig
-from training.fewshot.encoder_layer import Noise, NoiseSource
+from training.fewshot.encoder_layer import NoiseSource
 from training.fewshot.errors import Cancelled, TrainingDiverged
 from training.fewshot.forward import States, read_states
 from training.fewshot.rates import parameter_groups, schedule, total_steps
 from training.fewshot.runner import TextEncoder
+from training.fewshot.step import make_step
 from training.fewshot.text_network import TextNetwork
 from training.fewshot.used_words import UsedWords
-
-
-class Step(nn.Layer):
-    """One forward pass that gives logits and features: what a static graph is made of, where one is asked for."""
-
-    def __init__(self, network: TextNetwork, first_layer: int) -> None:
-        super().__init__()
-        self.network = network
-        self.first_layer = first_layer
-
-    def forward(
-        self,
-        start,
-        token_type_ids,
-        position_ids,
-        attention_mask,
-        mask_positions,
-        hidden_noise,
-        attention_noise,
-    ):
-        network = self.network
-        noise = None if hidden_noise is None else Noise(hidden_noise, attention_noise)
-        hidden = start
-        if not self.first_layer:
-            hidden = network.embed(start, token_type_ids, position_ids, noise)
-        regions = network.regions(token_type_ids, attention_mask)
-        features = network.read(hidden, regions, mask_positions, self.first_layer, noise)
-        return network.classify(features), features
-
 
 Listener = Callable[[dict], None]
 HALF_PRECISION: dict[str, Literal["float16", "bfloat16"]] = {"fp16": "float16", "bf16": "bfloat16"}
@@ -291,23 +263,9 @@ class Loop:
         self.ema = {name: p.clone().detach() for name, p in self.trained.items()} if config.ema_decay else {}
         own_dropout = on_gpu or config.freeze_dropout
         self.noise = None if own_dropout else NoiseSource(network.ernie, self.first_layer)
-        step = Step(network, self.first_layer)
-        if config.to_static and not config.recompute:
-            width = int(network.words.shape[1])
-            spec: list[Any] = [paddle.static.InputSpec([None, None], "int64") for _ in range(5)]
-            if self.first_layer:
-                spec[0] = paddle.static.InputSpec([None, None, width], "float32")
-            noise_spec: list[Any] = [None, None]
-            if self.noise is not None:
-                noise_spec = [
-                    paddle.static.InputSpec([2 * self.noise.layers + 1, None, None, width], "float32"),
-                    paddle.static.InputSpec(
-                        [self.noise.layers, None, self.noise.heads, None, None], "float32"
-                    ),
-                ]
-            spec += noise_spec
-            step = paddle.jit.to_static(step, input_spec=spec, full_graph=True)
-        self.forward = step
+        self.forward = make_step(
+            network, self.first_layer, self.noise, static=config.to_static and not config.recompute
+        )
 
     @contextlib.contextmanager
     def _disturbed_words(self) -> Iterator[None]:

@@ -68,6 +68,25 @@ def test_spec_is_what_the_engine_reads():
     assert spec["backbone"]["name"] == "wanxing-small-zh"
 
 
+@pytest.mark.parametrize(
+    ("chosen", "preset", "runs"),
+    [
+        ({}, "best", "auto"),
+        ({"method": "label_sentence"}, "best", "auto"),
+        ({"method": "finetune"}, "best", "finetune"),
+        ({"method": "label_sentence"}, "quick", "label_sentence"),
+        ({}, "", "label_sentence"),
+    ],
+)
+def test_preset_best_compares_methods_unless_another_one_is_chosen(chosen, preset, runs):
+    project, _ = make_trainable_project(n_train=2, n_dev=1, n_test=1, n_pool=3)
+    run = request(project, preset=preset, **chosen)
+    assert run.config["method"] == run.method == runs
+    assert run.config["refit_on_dev"] == (preset == "best")
+    # The pool that is to be read comes along.
+    assert (run.folder / "pool.jsonl").exists() == (preset == "best")
+
+
 def test_a_run_remembers_the_templates_that_it_is_trained_with():
     project, _ = make_trainable_project(n_train=1, n_dev=1, n_test=1)
     own = project.templates.first().text

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from labeling.models import Project, PromptTemplate
 from labeling.models.projects import Task
+from training.fewshot.config import PRESETS as ENGINE_PRESETS
 from training.fewshot.config import RANGES, FewShotConfig
 from training.fewshot.errors import ConfigError
 from training.services import backbones, devices
@@ -218,10 +219,17 @@ class RunForm(forms.Form):
             )
         return cleaned
 
+    def _method(self, cleaned: dict[str, Any]) -> str:
+        """The chosen method; the one that the form proposes leaves a preset that compares methods to do so."""
+        proposed = method_for(self.project)
+        chosen = cleaned.get("method") or proposed
+        by_preset = ENGINE_PRESETS.get(cleaned.get("preset") or None, {}).get("method")
+        return by_preset if by_preset and chosen == proposed else chosen
+
     def _settings(self, cleaned: dict[str, Any]) -> dict[str, Any]:
         template = self.prompt_template
         values: dict[str, Any] = {
-            "method": cleaned.get("method") or DEFAULTS.method,
+            "method": self._method(cleaned),
             "backbone": cleaned.get("backbone") or DEFAULTS.backbone,
             "template": template.text if template else "",
             "device": cleaned.get("device") or "auto",

@@ -19,7 +19,7 @@ from training.fewshot.backbones import Backbone, sentence_prefix
 from training.fewshot.encoding import SoftSpan, plan_sentence
 from training.fewshot.errors import BackboneError
 from training.fewshot.reader_graph import BUILDER_VERSION
-from training.fewshot.runner import TextEncoder, physical_cores
+from training.fewshot.runner import SLOW_FUSIONS, TextEncoder, physical_cores
 from training.fewshot.tokenization import load_tokenizer
 
 MAX_LENGTH_TOKENS = 128
@@ -217,7 +217,9 @@ def _session(path: Path, threads: int):
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+        )
     except Exception as error:  # the runtime has a class of its own for each kind of failure
         raise BackboneError(
             f"{path} cannot be loaded: {error}", hint="Delete that file; it is made again.", file=str(path)

@@ -34,6 +34,9 @@ import numpy as np
 
 ENCODING_VERSION = 1
 GRAPHS = ("onnx/model.onnx", "model.onnx", "paddle/model.json", "model.json")
+# On a CPU, ONNX Runtime's fused sum + normalisation takes six times as long as the two apart (measured with 1.31): a tenth of
+# all the time in fp32, a fifth in int8.
+SLOW_FUSIONS = ["SkipLayerNormFusion"]
 TEXT_COLUMNS = ("text", "sentence", "content", "title", "文本", "内容", "标题", "正文")
 
 
@@ -173,8 +176,11 @@ class OnnxGraph:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         chosen = list(providers or ["CPUExecutionProvider"])
+        left_out = SLOW_FUSIONS if chosen == ["CPUExecutionProvider"] else []
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=chosen, disabled_optimizers=left_out
+            )
         except Exception as error:  # the runtime has a class of its own for each kind of failure
             raise RunnerError(f"{path} cannot be loaded: {error}") from error
         self.inputs = [value.name for value in self.session.get_inputs()]

@@ -147,14 +147,6 @@ class MaskedWords(TextNetwork):
         # A plain attribute: its parameters are not this network's.
         object.__setattr__(self, "as_it_came", as_it_came)
 
-    def vectors_before(self, arrays: dict[str, paddle.Tensor]) -> paddle.Tensor:
-        """[n, H]: the unit mean vectors that whole texts had before."""
-        ids, types, positions, mask = (arrays[name] for name in encoding.INPUTS[:4])
-        came = self.as_it_came or self
-        with paddle.no_grad():
-            hidden = came.run_layers(came.embed(ids, types, positions), mask)
-            return F.normalize(mean_vector(hidden, mask), axis=-1)
-
     def backbone_arrays(self) -> Weights:
         """`ernie.<name>` and `head.<name>`: everything that was trained."""
         found = {f"ernie.{name}": p.numpy() for name, p in self.ernie.named_parameters()}
@@ -242,9 +234,19 @@ class _MaskedLoop(Loop):
         loss = F.cross_entropy(logits, paddle.to_tensor(targets.reshape(-1)), ignore_index=-1)
         if self.network.as_it_came is None:
             return loss
-        whole = self.encoder.collate([{**self.whole[i], "mask_positions": [0] * self.columns} for i in batch])
-        before = self.network.vectors_before({k: paddle.to_tensor(v) for k, v in whole.items()})
-        return loss + ANCHOR * (1.0 - (features[1].astype("float32") * before).sum(axis=-1)).mean()
+        likeness = (features[1].astype("float32") * self._vectors_before(self.network.as_it_came, batch)).sum(
+            axis=-1
+        )
+        return loss + ANCHOR * (1.0 - likeness).mean()
+
+    def _vectors_before(self, network: TextNetwork, batch: np.ndarray) -> paddle.Tensor:
+        """[n, H]: the unit mean vectors that `network` gives the whole texts."""
+        rows = [{**self.whole[index], "mask_positions": [0] * self.columns} for index in batch]
+        arrays = self.encoder.collate(rows)
+        ids, types, positions, mask = (paddle.to_tensor(arrays[name]) for name in encoding.INPUTS[:4])
+        with paddle.no_grad():
+            hidden = network.run_layers(network.embed(ids, types, positions), mask)
+            return F.normalize(mean_vector(hidden, mask), axis=-1)
 
 
 def masked(

@@ -8,6 +8,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from training.fewshot.encoder_layer import at_positions
+from training.fewshot.ernie import empty_ernie
 from training.fewshot.errors import BackboneError
 from training.fewshot.text_network import MaskHead, TextNetwork, make_parameter, mean_vector, set_array
 from training.fewshot.verbalizer import Verbalizer
@@ -255,10 +256,7 @@ class MixtureNetwork(PromptNetwork):
 
 def rebuild(described: dict, backbone_config: dict, weights: dict[str, np.ndarray]) -> TextNetwork:
     """The network that `describe` and its weights tell of, in evaluation mode. Raises BackboneError."""
-    from paddlenlp.transformers import ErnieConfig, ErnieModel
-
-    with paddle.LazyGuard():
-        ernie = ErnieModel(ErnieConfig(**backbone_config))
+    ernie = empty_ernie(backbone_config)
     for name, parameter in ernie.named_parameters():
         set_array(parameter, name, weights.get(f"ernie.{name}"))
     n_labels = described["n_labels"]

@@ -17,18 +17,20 @@ from training.fewshot.zero_shot import unit
 
 
 def label_vectors(bench: Bench, reader: TextNetwork, templates: Sequence[Template]) -> np.ndarray:
-    """[labels, H]: unit vectors of the label sentences, mean over a label's words and the templates."""
+    """[templates, labels, H]: the label sentences' unit vectors, mean over a label's words."""
     sentences, owners = [], []
-    for label, group in enumerate(bench.data.labels):
-        for word in group.words:
-            for template in templates:
+    for number, template in enumerate(templates):
+        for label, group in enumerate(bench.data.labels):
+            for word in group.words:
                 sentences.append(template.statement(word))
-                owners.append(label)
+                owners.append(number * bench.data.n_labels + label)
     ids = [
         encoding.sentence_ids(bench.tokenizer, bench.prefix, sentence, bench.max_length)
         for sentence in sentences
     ]
-    return zero_shot.label_vectors(_read(reader, bench, ids), owners, bench.data.n_labels)
+    n = len(templates) * bench.data.n_labels
+    vectors = zero_shot.label_vectors(_read(reader, bench, ids), owners, n)
+    return vectors.reshape(len(templates), bench.data.n_labels, -1)
 
 
 def text_vectors(
@@ -80,9 +82,10 @@ def choose_templates(bench: Bench, reader: TextNetwork, vectors: np.ndarray) -> 
         return [parse(DEFAULT_TEMPLATE)]
     texts = unit(vectors - vectors.mean(axis=0))
     scored = []
-    for written in CANDIDATES:
-        template = parse(written)
-        rows = label_vectors(bench, reader, [template])
+    candidates = [parse(written) for written in CANDIDATES]
+    for written, template, rows in zip(
+        CANDIDATES, candidates, label_vectors(bench, reader, candidates), strict=True
+    ):
         logits = texts @ unit(rows - rows.mean(axis=0)).T
         temperature = evaluation.best_temperature(logits, bench.train.labels)
         loss = evaluation.log_loss(evaluation.softmax(logits / temperature), bench.train.labels)

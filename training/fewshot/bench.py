@@ -1,4 +1,4 @@
-"""What every method works with."""
+"""What is asked of a method, and what every method works with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from training.fewshot.backbones import Backbone, sentence_prefix
 from training.fewshot.config import FewShotConfig
@@ -23,17 +23,33 @@ if TYPE_CHECKING:
 Listener = Callable[[dict], None]
 
 
-@dataclasses.dataclass
-class Bench:
-    """What every method works with: settings, data, backbone and the way to speak."""
+@dataclasses.dataclass(eq=False)
+class Order:
+    """A training that is asked for: settings, data, backbone and the way to speak (see `model.fit`).
+
+    `adapted`: backbones that have read the pool, by what they read (`adapt`), shared by all models of one run. `spent`:
+    seconds of the time budget that are gone already.
+    """
 
     config: FewShotConfig
     data: FewShotData
     backbone: Backbone
-    emit: Listener
-    should_stop: Callable[[], bool]
-    checkpoint_dir: Path | None
+    emit: Listener = lambda event: None
+    should_stop: Callable[[], bool] = lambda: False
+    checkpoint_dir: Path | None = None
     whole_checkpoints: bool = False
+    adapted: dict = dataclasses.field(default_factory=dict)
+    spent: float = 0.0
+
+    def but(self, **changes) -> Self:
+        """The same with other values."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclasses.dataclass(eq=False)
+class Bench(Order):
+    """An order in work: `config` may have been settled further; the rest is what was learnt and said on the way."""
+
     tokenizer: Tokenizer = dataclasses.field(init=False)
     notes: dict = dataclasses.field(default_factory=dict)
     seconds: dict = dataclasses.field(default_factory=dict)
@@ -42,14 +58,19 @@ class Bench:
     lessons: Lessons | None = None
     # What the frozen layers made of the training texts, one row a text, where it is known already.
     states: States | None = None
-    # Backbones that have read the pool, by what they read (`adapt`); shared by all models of a run.
-    adapted: dict = dataclasses.field(default_factory=dict)
-    began: float = dataclasses.field(default_factory=time.monotonic)
+    # When the time budget began to run, by time.monotonic.
+    began: float = 0.0
 
     def __post_init__(self) -> None:
+        self.began = self.began or time.monotonic() - self.spent
         self.tokenizer = load_tokenizer(self.backbone.path)
         self.train = self.data.train.with_labels()
         self.dev = self.data.dev.with_labels()
+
+    @classmethod
+    def of(cls, order: Order) -> Bench:
+        """A bench for `order`."""
+        return cls(**vars(order))
 
     @property
     def multi_label(self) -> bool:

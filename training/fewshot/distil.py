@@ -83,8 +83,7 @@ def fit_with_pool(bench, make: Callable):
         "agreement": round(pool.agreement(probabilities), 4),
         "shares": [round(float(share), 4) for share in lessons.targets[-len(texts) :].mean(axis=0)],
     }
-    student = dataclasses.replace(
-        bench,
+    student = bench.but(
         config=config.replace(
             max_steps=max(steps, total_steps(config, len(train))),
             eval_steps=min(config.eval_steps, steps),
@@ -160,8 +159,7 @@ def _teach(
         emit = _as_part(bench.emit, number, plan.teachers)
         started = time.monotonic()
         teacher = make(
-            dataclasses.replace(
-                bench,
+            bench.but(
                 config=own,
                 emit=emit,
                 checkpoint_dir=None,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
 from training.fewshot import auto, distil, encoding, linear, probe, refit, start, verbalizer
 from training.fewshot.adapt import load_adapted
 from training.fewshot.backbones import Backbone
-from training.fewshot.bench import Bench, Listener
-from training.fewshot.config import FewShotConfig
-from training.fewshot.data import FewShotData, is_pair, warning
+from training.fewshot.bench import Bench, Order
+from training.fewshot.data import is_pair, warning
 from training.fewshot.errors import UnsupportedMethod
 from training.fewshot.fitting import calibrated, make_model, train
 from training.fewshot.model import FittedModel, choose_device
@@ -38,51 +36,16 @@ from training.fewshot.zero_shot import unit
 CENTRE_TEXTS = 4
 
 
-def fit_method(
-    config: FewShotConfig,
-    data: FewShotData,
-    backbone: Backbone,
-    *,
-    checkpoint_dir: str | Path | None,
-    on_event: Listener,
-    should_stop: Callable[[], bool],
-    whole_checkpoints: bool = False,
-    adapted: dict | None = None,
-    spent: float = 0.0,
-) -> FittedModel:
-    """The model of `config.method`. See `model.fit`. `adapted`: backbones that have read the pool, for several models
-    of one run to share (`Bench.adapted`). `spent`: seconds of the time budget that are gone already."""
-    if config.refit_on_dev and len(data.dev.with_labels()):
-        return refit.fit_twice(
-            config,
-            data,
-            backbone,
-            fit=fit_method,
-            checkpoint_dir=checkpoint_dir,
-            on_event=on_event,
-            should_stop=should_stop,
-            whole_checkpoints=whole_checkpoints,
-        )
+def fit_method(order: Order) -> FittedModel:
+    """The model of `order.config.method`."""
+    config = order.config
+    if config.refit_on_dev and len(order.data.dev.with_labels()):
+        return refit.fit_twice(order, fit_method)
     if config.method == "auto":
-        return auto.fit_auto(
-            config,
-            data,
-            backbone,
-            fit=fit_method,
-            checkpoint_dir=checkpoint_dir,
-            on_event=on_event,
-            should_stop=should_stop,
-            whole_checkpoints=whole_checkpoints,
-            adapted={} if adapted is None else adapted,
-            spent=spent,
-        )
+        return auto.fit_auto(order, fit_method)
     if config.freeze_layers < 0:
-        config = config.replace(freeze_layers=frozen_by_default(config.method, backbone))
-    folder = Path(checkpoint_dir) if checkpoint_dir else None
-    bench = Bench(config, data, backbone, on_event, should_stop, folder, whole_checkpoints)
-    bench.began -= spent
-    if adapted is not None:
-        bench.adapted = adapted
+        config = config.replace(freeze_layers=frozen_by_default(config.method, order.backbone))
+    bench = Bench.of(order.but(config=config))
     zero_shot = {"label_sentence": fit_label_sentence, "cloze": fit_prompt, "mixture": fit_mixture}
     makers = {
         "label_sentence": fit_label_sentence,

@@ -183,19 +183,14 @@ def fit(
     distributed.check(config)
     distributed.join()
     backbone = backbone or resolve(config.backbone, cache_dir or default_cache_dir(), emit)
+    from training.fewshot.bench import Order
     from training.fewshot.methods import fit_method
 
     for event in warnings:
         emit(event)
-    model = fit_method(
-        config,
-        data,
-        backbone,
-        checkpoint_dir=checkpoint_dir,
-        on_event=emit,
-        should_stop=should_stop or (lambda: False),
-        whole_checkpoints=whole_checkpoints,
-    )
+    folder = Path(checkpoint_dir) if checkpoint_dir else None
+    stop = should_stop or (lambda: False)
+    model = fit_method(Order(config, data, backbone, emit, stop, folder, whole_checkpoints))
     model.warnings = [*data.warnings, *warnings, *model.warnings]
     return model
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.fewshot import evaluation, pool
-from training.fewshot.backbones import Backbone
+from training.fewshot.bench import Order
 from training.fewshot.config import FewShotConfig
 from training.fewshot.crossval import joined
 from training.fewshot.data import FewShotData, empty_split
@@ -26,48 +25,31 @@ if TYPE_CHECKING:
 COMPARED_TEXTS = 300
 
 
-def fit_twice(
-    config: FewShotConfig,
-    data: FewShotData,
-    backbone: Backbone,
-    *,
-    fit: Callable[..., FittedModel],
-    checkpoint_dir: str | Path | None,
-    on_event: Callable[[dict], None],
-    should_stop: Callable[[], bool],
-    whole_checkpoints: bool,
-) -> FittedModel:
+def fit_twice(order: Order, fit: Callable[[Order], FittedModel]) -> FittedModel:
     """The model of train + dev with the settings that the model of train found; `before_refit` holds the latter.
 
     `fit` is `methods.fit_method`. Where the pool is read, it is read twice, each time in half of the time budget.
     `notes["refit"]` says how many texts were learnt.
     """
     began = time.monotonic()
+    config, data, folder = order.config, order.data, order.checkpoint_dir
     half = (config.time_budget_seconds or 0.0) / 2 if config.use_pool else 0.0
-    adapted: dict = {}
-    folder = Path(checkpoint_dir) if checkpoint_dir else None
     first = fit(
-        config.replace(refit_on_dev=False),
-        data,
-        backbone,
-        checkpoint_dir=folder and folder / "before_refit",
-        on_event=on_event,
-        should_stop=should_stop,
-        adapted=adapted,
-        spent=half,
+        order.but(
+            config=config.replace(refit_on_dev=False),
+            checkpoint_dir=folder and folder / "before_refit",
+            whole_checkpoints=False,
+            spent=order.spent + half,
+        )
     )
-    on_event({"type": "stage", "stage": "refit"})
+    order.emit({"type": "stage", "stage": "refit"})
     both = joined(data.train.with_labels(), data.dev.with_labels())
     model = fit(
-        settled(config, first, len(both) / len(data.train.with_labels())),
-        dataclasses.replace(data, train=both, dev=empty_split(data.n_labels, config.task)),
-        backbone,
-        checkpoint_dir=checkpoint_dir,
-        on_event=on_event,
-        should_stop=should_stop,
-        whole_checkpoints=whole_checkpoints,
-        adapted=adapted,
-        spent=time.monotonic() - began,
+        order.but(
+            config=settled(config, first, len(both) / len(data.train.with_labels())),
+            data=dataclasses.replace(data, train=both, dev=empty_split(data.n_labels, config.task)),
+            spent=order.spent + time.monotonic() - began,
+        )
     )
     model.config = config
     model.calibration = {**first.calibration, **_as_sure(first, model, data)}

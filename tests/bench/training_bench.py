@@ -271,7 +271,7 @@ SYSTEMS = {
     "ours: static graph": (lambda folder, steps: run_ours(folder, steps, to_static=True), {}),
     "ours: no dropout": (lambda folder, steps: run_ours(folder, steps, freeze_dropout=True), {}),
     "ours: two thirds frozen": (
-        lambda folder, steps: run_ours(folder, steps, freeze_layers=8 if "base" in folder.name else 2),
+        lambda folder, steps: run_ours(folder, steps, freeze_layers=2 * SHAPES[folder.name][0] // 3),
         {},
     ),
     "ours: R-Drop": (lambda folder, steps: run_ours(folder, steps, use_rdrop=True), {}),

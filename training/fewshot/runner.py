@@ -63,8 +63,13 @@ class TextEncoder:
 
     def rows(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
         """One row a text and view: row = text * len(views) + view. Lists of equal length, mask_positions apart."""
-        tokens = [self._token_ids([well_formed(part) for part in self._parts(text)]) for text in texts]
-        return [self._row(view, parts) for parts in tokens for view in self.views]
+        parts = [[well_formed(part) for part in self._parts(text)] for text in texts]
+        # All at once and without the offsets that nobody reads: half of the time of text by text.
+        encoded = iter(
+            self.tokenizer.encode_batch_fast([one for text in parts for one in text], add_special_tokens=False)
+        )
+        tokens = [[next(encoded).ids for _ in text] for text in parts]
+        return [self._row(view, ids) for ids in tokens for view in self.views]
 
     def collate(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, np.ndarray]:
         """int64 arrays [rows, longest], padded on the right; mask_positions [rows, n_masks]."""
@@ -86,9 +91,6 @@ class TextEncoder:
             return [text]
         first, _, second = text.partition("\t")
         return [first, second]
-
-    def _token_ids(self, parts: list[str]) -> list[list[int]]:
-        return [self.tokenizer.encode(part, add_special_tokens=False).ids if part else [] for part in parts]
 
     def _row(self, view: list[dict], parts: list[list[int]]) -> dict[str, list[int]]:
         pieces = [self._piece(segment, parts) for segment in view]

@@ -94,13 +94,8 @@ class TextEncoder:
 
     def _row(self, view: list[dict], parts: list[list[int]]) -> dict[str, list[int]]:
         pieces = [self._piece(segment, parts) for segment in view]
-        shrinkable = [
-            i for i, segment in enumerate(view) if "text" in segment and segment.get("truncate", True)
-        ]
-        taken = sum(len(piece) for i, piece in enumerate(pieces) if i not in shrinkable)
-        lengths = shared_lengths([len(pieces[i]) for i in shrinkable], max(0, self.max_length - taken))
-        for i, length in zip(shrinkable, lengths, strict=True):
-            pieces[i] = pieces[i][:length]
+        if sum(map(len, pieces)) > self.max_length:
+            pieces = self._cut(view, pieces)
         ids: list[int] = []
         types: list[int] = []
         positions: list[int] = []
@@ -122,6 +117,18 @@ class TextEncoder:
             # A view without masks among views with masks points at the start, where no mask can stand.
             "mask_positions": masks or [0] * self.n_masks,
         }
+
+    def _cut(self, view: list[dict], pieces: list[list[int]]) -> list[list[int]]:
+        """`pieces` that fit a row together: texts that may be cut lose their ends, nothing else does."""
+        shrinkable = [
+            i for i, segment in enumerate(view) if "text" in segment and segment.get("truncate", True)
+        ]
+        taken = sum(len(piece) for i, piece in enumerate(pieces) if i not in shrinkable)
+        lengths = shared_lengths([len(pieces[i]) for i in shrinkable], max(0, self.max_length - taken))
+        cut = list(pieces)
+        for i, length in zip(shrinkable, lengths, strict=True):
+            cut[i] = pieces[i][:length]
+        return cut
 
     def _piece(self, segment: dict, parts: list[list[int]]) -> list[int]:
         if "text" not in segment:

@@ -19,6 +19,8 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from labeling.files.columns import escape_formula
 
 HEADER = ("text", "label", "split")
+# Where every text is a pair, its two texts have a column each.
+PAIR_HEADER = ("sentence1", "sentence2", "label", "split")
 XLSX_MAX_ROWS = 1_048_576  # Excel's limit, the heading included
 BATCH_ROWS = 500
 PIECE_BYTES = 256 * 1024
@@ -56,27 +58,33 @@ def _txt_line(text: str, labels: Labels) -> str:
     return f"{text}\t{one_line(label)}\n"
 
 
-def write_tsv(rows: Iterable[Exported]) -> Iterator[bytes]:
+def write_tsv(rows: Iterable[Exported], *, pairs: bool = False) -> Iterator[bytes]:
     """A heading, then tab-separated cells; formulas escaped."""
-    yield ("\t".join(HEADER) + "\n").encode("utf-8-sig")
+    yield ("\t".join(_header(pairs)) + "\n").encode("utf-8-sig")
     for batch in _batches(rows):
-        yield "".join(
-            "\t".join((escape_formula(one_line(text)), escape_formula(one_line(joined(label) or "")), split))
-            + "\n"
-            for text, label, split in batch
-        ).encode()
+        yield "".join("\t".join(map(one_line, _cells(row, pairs))) + "\n" for row in batch).encode()
 
 
-def write_csv(rows: Iterable[Exported]) -> Iterator[bytes]:
+def write_csv(rows: Iterable[Exported], *, pairs: bool = False) -> Iterator[bytes]:
     """Comma-separated with BOM and \\r\\n, as Excel expects Chinese; formulas escaped."""
-    yield (",".join(HEADER) + "\r\n").encode("utf-8-sig")
+    yield (",".join(_header(pairs)) + "\r\n").encode("utf-8-sig")
     for batch in _batches(rows):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\r\n")
-        writer.writerows(
-            (escape_formula(row[0]), escape_formula(joined(row[1]) or ""), row[2]) for row in batch
-        )
+        writer.writerows(_cells(row, pairs) for row in batch)
         yield text.getvalue().encode()
+
+
+def _header(pairs: bool) -> tuple[str, ...]:
+    return PAIR_HEADER if pairs else HEADER
+
+
+def _cells(row: Exported, pairs: bool) -> list[str]:
+    """The row's cells, none of which a spreadsheet computes."""
+    text, label, split = row
+    first, _, second = text.partition("\t")
+    texts = (first, second) if pairs else (text,)
+    return [*map(escape_formula, (*texts, joined(label) or "")), split]
 
 
 def write_jsonl(rows: Iterable[Exported]) -> Iterator[bytes]:
@@ -99,21 +107,21 @@ def _json(row: Exported) -> str:
     return json.dumps({"text": row[0], "label": row[1], "split": row[2]}, ensure_ascii=False)
 
 
-def write_xlsx(rows: Iterable[Exported]) -> Iterator[bytes]:
+def write_xlsx(rows: Iterable[Exported], *, pairs: bool = False) -> Iterator[bytes]:
     """A workbook with one sheet; formulas escaped, characters that XML has no place for left out."""
     with tempfile.TemporaryFile() as file:
         book = Workbook(write_only=True)
         sheet = book.create_sheet("texts")
         sheet.column_dimensions["A"].width = 80
-        sheet.append(HEADER)
+        sheet.append(_header(pairs))
         for row in itertools.islice(rows, XLSX_MAX_ROWS - 1):
-            sheet.append([_sheet_text(sheet, joined(cell) or "") for cell in row])
+            sheet.append([_sheet_text(sheet, cell) for cell in _cells(row, pairs)])
         book.save(file)
         yield from _pieces(file)
 
 
 def _sheet_text(sheet: Any, text: str) -> Any:
-    text = ILLEGAL_CHARACTERS_RE.sub("", escape_formula(text))
+    text = ILLEGAL_CHARACTERS_RE.sub("", text)
     if text[:1] != "#":
         return text
     # openpyxl takes "#N/A" and the like for errors unless it is told otherwise.
@@ -156,3 +164,5 @@ WRITERS = {
     "jsonl": write_jsonl,
     "xlsx": write_xlsx,
 }
+# Those that have columns, and one more of them for pairs.
+TABLE_WRITERS = {"tsv": write_tsv, "csv": write_csv, "xlsx": write_xlsx}

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from labeling.files.label_file import write_label_file
-from labeling.files.writing import WRITERS, XLSX_MAX_ROWS, Exported, Labels, write_recipe
+from labeling.files.writing import TABLE_WRITERS, WRITERS, XLSX_MAX_ROWS, Exported, Labels, write_recipe
 from labeling.models import Example, Project
 from labeling.models.projects import Task
 from labeling.models.texts import Split, Status
@@ -45,7 +45,8 @@ def iter_export(project: Project, *, format: str, filters: Filters | None = None
 
     `filters`: what the list shows, in the order of import. The recipe's zip takes no filter: a text without label
     that is kept for dev is left out of it, since the recipe wants a label there and in data.txt it would reach
-    training. In txt and tsv, tabs and line breaks in a text become blanks, which its hash does not see.
+    training. Where every text of the project is a pair, tables have a column for each of the two. In txt line breaks in a
+    text become blanks, in tsv tabs too, which its hash does not see.
     Raises ExportRefused at once."""
     if format not in FORMATS:
         raise ExportRefused(_("不认识的格式：%(format)s") % {"format": format})
@@ -53,9 +54,18 @@ def iter_export(project: Project, *, format: str, filters: Filters | None = None
         return _recipe(project)
     if format == "xlsx" and project.examples.count() >= XLSX_MAX_ROWS and not _fits(project, filters):
         raise ExportRefused(_("xlsx 最多放 1,048,575 行。请选 csv，或者先筛选。"))
-    if filters is None or not filters.narrowing:
-        return WRITERS[format](_rows(project, project.examples.all()))
-    return WRITERS[format](_found(project, filters))
+    if filters is not None and filters.narrowing:
+        rows = _found(project, filters)
+    else:
+        rows = _rows(project, project.examples.all())
+    if format in TABLE_WRITERS:
+        return TABLE_WRITERS[format](rows, pairs=holds_pairs(project))
+    return WRITERS[format](rows)
+
+
+def holds_pairs(project: Project) -> bool:
+    """Whether the project has texts and each is a pair: two texts with a tab between them."""
+    return project.examples.exists() and not project.examples.exclude(text__contains="\t").exists()
 
 
 def _fits(project: Project, filters: Filters | None) -> bool:

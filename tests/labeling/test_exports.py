@@ -72,6 +72,33 @@ def test_in_line_formats_only_breaks_become_blanks_and_in_tsv_tabs(
     assert import_now(project=project, user=project.created_by, path=path).rows_added == 0
 
 
+@pytest.mark.parametrize("format", ["csv", "tsv", "xlsx", "json", "jsonl", "txt"])
+def test_pairs_come_in_again_and_have_a_column_each_in_tables(tmp_path: Path, format: str) -> None:
+    project = make_project()
+    label = make_label(project, "一样")
+    pairs = ["怎么退货？\t如何退货", "=1+1\t@二", "'甲\t“乙”，丙", "只有一边\t-5 度"]
+    for number, text in enumerate(pairs):
+        make_example(project, text, label=label if number else None, split="train")
+    path = save(project, format, tmp_path)
+    copy = create_project(user=project.created_by, name="副本")
+    batch = import_now(project=copy, user=project.created_by, path=path)
+    assert batch.rows_refused == 0
+    assert {row[:2] for row in rows_of(copy)} == {row[:2] for row in rows_of(project)}
+    assert import_now(project=project, user=project.created_by, path=path).rows_added == 0
+    if format in ("csv", "tsv"):
+        header = path.read_text("utf-8-sig").splitlines()[0]
+        assert header.replace(",", "\t") == "sentence1\tsentence2\tlabel\tsplit"
+    narrowed = iter_export(project, format="tsv", filters=Filters(status="open"))
+    assert b"".join(narrowed).decode("utf-8-sig").splitlines()[1:] == ["怎么退货？\t如何退货\t\ttrain"]
+
+
+def test_one_text_that_is_no_pair_keeps_them_in_one_column(tmp_path: Path) -> None:
+    project = make_project()
+    for text in ("甲\t乙", "只有一段"):
+        make_example(project, text, split="train")
+    assert save(project, "csv", tmp_path).read_text("utf-8-sig").startswith("text,label,split")
+
+
 def test_the_recipe_zip_comes_in_again(project: Project, tmp_path: Path) -> None:
     path = save(project, "recipe", tmp_path)
     with zipfile.ZipFile(path) as archive:

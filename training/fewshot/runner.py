@@ -66,7 +66,9 @@ class TextEncoder:
         parts = [[well_formed(part) for part in self._parts(text)] for text in texts]
         # All at once and without the offsets that nobody reads: half of the time of text by text.
         encoded = iter(
-            self.tokenizer.encode_batch_fast([one for text in parts for one in text], add_special_tokens=False)
+            self.tokenizer.encode_batch_fast(
+                [one for text in parts for one in text], add_special_tokens=False
+            )
         )
         tokens = [[next(encoded).ids for _ in text] for text in parts]
         return [self._row(view, ids) for ids in tokens for view in self.views]

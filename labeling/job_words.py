@@ -191,8 +191,28 @@ WARNINGS: dict[str, Any] = {
 
 
 def stage_words(stage: str) -> Any:
-    """The stage for people; the bare code where there is no word for it."""
-    return STAGES.get(stage, stage)
+    """The stage for people; the bare code where there is no word for it.
+
+    A stage inside a part of a run stands behind it, `refit/train`; a part may be counted, `auto:2:5/train`."""
+    part, _slash, inner = stage.rpartition("/")
+    words = STAGES.get(inner, inner)
+    if not part:
+        return words
+    name, *counted = part.split(":")
+    around = STAGES.get(name, name)
+    if len(counted) == 2:
+        number, total = counted
+        around = gettext("%(part)s（%(number)s / %(total)s）") % {
+            "part": around,
+            "number": number,
+            "total": total,
+        }
+    return f"{around} · {words}"
+
+
+def inner_stage(stage: str) -> str:
+    """The stage itself, without the part of the run that it is in."""
+    return stage.rpartition("/")[2]
 
 
 def error_words(code: str, message: str, hint: str) -> tuple[Any, Any]:

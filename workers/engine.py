@@ -114,10 +114,10 @@ class _Lines:
 def _record(running: RunningJob, event: dict[str, Any]) -> None:
     kind = event.get("type")
     if kind == "stage":
-        running.report(stage=str(event.get("stage", "")))
+        running.report(stage=_stage(event))
     elif kind == "progress":
         running.report(
-            stage=event.get("stage"),
+            stage=_stage(event),
             step=event.get("step"),
             total=event.get("total"),
             eta_seconds=event.get("eta_seconds"),
@@ -125,6 +125,11 @@ def _record(running: RunningJob, event: dict[str, Any]) -> None:
     elif kind in RECORDED_EVENTS:
         running.job.record(kind, **{name: value for name, value in event.items() if name != "type"})
         running.keep_alive()
+
+
+def _stage(event: dict[str, Any]) -> str:
+    """The event's stage, behind the part of the run in which it is: `auto:2:5/train`."""
+    return "/".join(str(event[name]) for name in ("part", "stage") if event.get(name))
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -122,6 +122,13 @@ def test_the_curve_is_the_latest_training_of_the_run():
     job.record("metric", step=1, loss=1.0)
     job.record("metric", step=2, loss=0.5)
     assert curves.metric_series(job)["step"] == [1, 2]
+    # The same inside a part of the run.
+    for stage, value in (("auto:1:2/adapt", 8.0), ("auto:1:2/train", 4.0), ("auto:1:2/calibrate", 3.0)):
+        job.record("stage", stage=stage)
+        job.record("metric", step=1, loss=value)
+    assert curves.metric_series(job)["loss"] == [3.0]
+    for step, loss in ((1, 1.0), (2, 0.5)):
+        job.record("metric", step=step, loss=loss)
     # A new training begins with its first figure, not before.
     job.record("stage", stage="auto")
     assert curves.metric_series(job)["loss"] == [1.0, 0.5]

@@ -165,6 +165,12 @@ def test_preset_best_reads_the_pool_compares_methods_and_learns_dev_at_last(
     assert fitted.notes["refit"] == {"texts": 66, "dev_texts": 30}
     # The pool is read once, for all candidates and for the last training.
     assert len([e for e in events if e["type"] == "stage" and e["stage"] == "adapt"]) == 1
+    # Whoever looks sees which part of the run each stage and each step belongs to.
+    trained = [e.get("part") for e in events if e["type"] == "stage" and e["stage"] == "train"]
+    assert trained[:2] == ["auto:1:2", "auto:2:2"]
+    assert trained[-1] == "refit"
+    assert set(trained[2:-1]) == {"auto"}
+    assert all("part" in e for e in events if e["type"] == "progress")
     adapt = told["adapt"]
     assert adapt["kept"] == (adapt["accuracy"] >= adapt["accuracy_without"])
     first = fitted.judged_by_dev

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from labeling.files import FileRefused
-from labeling.job_words import ERRORS, STAGES, WARNINGS, error_words, warning_words
+from labeling.job_words import ERRORS, STAGES, WARNINGS, error_words, stage_words, warning_words
 from labeling.models.jobs import JobKind, JobStatus
 from tests import factories
 
@@ -150,6 +150,16 @@ def test_every_stage_has_words() -> None:
     names = stage_names()
     assert {"load", "train", "export", "import", "predict"} <= names
     assert names - STAGES.keys() == set(), "add them to labeling/job_words.py"
+
+
+def test_a_stage_inside_a_part_says_both() -> None:
+    with translation.override("zh-hans"):
+        assert stage_words("auto:2:5/train") == "比较几种方法（2 / 5） · 训练"
+        assert stage_words("refit/train") == "连同验证集再训练一遍 · 训练"
+        assert stage_words("train") == "训练"
+    with translation.override("en"):
+        assert "(2 of 5)" in stage_words("auto:2:5/train")
+    assert stage_words("new:9/step") == "new · step"
 
 
 @pytest.mark.parametrize("language", ["zh-hans", "en"])

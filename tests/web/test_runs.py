@@ -195,6 +195,20 @@ def test_live_curve_is_json_and_says_when_it_is_over(signed_in, project):
     assert signed_in.get(url).json()["finished"] is True
 
 
+def test_a_run_that_compares_methods_says_which_one_and_how_long_all_of_it_may_take(signed_in, project):
+    config = {"method": "auto", "preset": "best", "time_budget_seconds": 1800.0}
+    run = make_run(project, status=JobStatus.RUNNING, config=config)
+    run.job.stage = "auto:2:5/train"
+    run.job.save(update_fields=["stage"])
+    page = signed_in.get(reverse("run", args=[project.pk, run.number])).content.decode()
+    assert "比较几种方法（2 / 5） · 训练" in page
+    assert "时间预算 30 分钟；" in page
+    plain = make_run(project, status=JobStatus.RUNNING, config={**config, "method": "label_sentence"})
+    assert (
+        "比较几种方法" not in signed_in.get(reverse("run", args=[project.pk, plain.number])).content.decode()
+    )
+
+
 def test_failed_run_says_what_to_do(signed_in, project):
     run = make_run(project, status=JobStatus.RUNNING)
     run.job.fail(code="killed", message="killed", hint="", detail="Traceback <b>")

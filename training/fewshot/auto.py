@@ -13,7 +13,7 @@ import numpy as np
 
 from training.fewshot import adapt, distil, evaluation
 from training.fewshot.backbones import sentence_prefix
-from training.fewshot.bench import Order
+from training.fewshot.bench import Order, within
 from training.fewshot.data import Split, class_counts, empty_split, is_pair
 from training.fewshot.errors import BackboneError, TemplateError, UnsupportedMethod, VerbalizerError
 from training.fewshot.runner import given_labels
@@ -93,6 +93,7 @@ class _Search:
             config = config.replace(adapt="none")
         self.order, self.fit = order.but(config=config), fit
         self.began = time.monotonic() - order.spent
+        self.attempts = 0
         self.budget = config.time_budget_seconds or DEFAULT_BUDGET_SECONDS
         train, dev = data.train.with_labels(), data.dev.with_labels()
         self.has_dev = bool(len(dev)) and (
@@ -205,7 +206,11 @@ class _Search:
         keep = self.has_dev if keep is None else keep
         order = self.order
         config, data, folder = order.config, order.data, order.checkpoint_dir
+        self.attempts += 1
         order.emit({"type": "stage", "stage": "auto", "method": method})
+        # Beyond the candidates, those that are held against each other once more.
+        numbered = self.attempts <= len(self.candidates)
+        part = f"auto:{self.attempts}:{len(self.candidates)}" if numbered else "auto"
         started = time.monotonic()
         empty = empty_split(data.n_labels, config.task)
         name = method if reading == config.adapt else f"{method}-as-it-came"
@@ -213,6 +218,7 @@ class _Search:
             order.but(
                 config=config.replace(method=method, adapt=reading, use_pool=False),
                 data=dataclasses.replace(data, train=learn, dev=answer if keep else empty, test=empty),
+                emit=within(order.emit, part),
                 checkpoint_dir=folder / name if folder and keep else None,
                 whole_checkpoints=False,
                 spent=0.0,

@@ -46,6 +46,17 @@ class Order:
         return dataclasses.replace(self, **changes)
 
 
+def within(emit: Listener, part: str) -> Listener:
+    """A listener for a training inside another: its stages and progress carry `part`, unless they carry one already."""
+
+    def told(event: dict) -> None:
+        if event.get("type") in ("stage", "progress"):
+            event = {"part": part, **event}
+        emit(event)
+
+    return told
+
+
 @dataclasses.dataclass(eq=False)
 class Bench(Order):
     """An order in work: `config` may have been settled further; the rest is what was learnt and said on the way."""

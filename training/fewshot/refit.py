@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from training.fewshot import evaluation, pool
-from training.fewshot.bench import Order
+from training.fewshot.bench import Order, within
 from training.fewshot.config import FewShotConfig
 from training.fewshot.crossval import joined
 from training.fewshot.data import FewShotData, empty_split
@@ -48,6 +48,7 @@ def fit_twice(order: Order, fit: Callable[[Order], FittedModel]) -> FittedModel:
         order.but(
             config=settled(config, first, len(both) / len(data.train.with_labels())),
             data=dataclasses.replace(data, train=both, dev=empty_split(data.n_labels, config.task)),
+            emit=within(order.emit, "refit"),
             spent=order.spent + time.monotonic() - began,
         )
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labeling.job_words import inner_stage
 from labeling.models import Job, JobEvent
 
 MAX_POINTS = 600
@@ -23,7 +24,7 @@ def metric_series(job: Job) -> dict[str, list[float | None]]:
     anew = reading = False
     for kind, data in events.values_list("type", "data").iterator(2_000):
         if kind == "stage":
-            stage = data.get("stage")
+            stage = inner_stage(data.get("stage") or "")
             anew = anew or stage in ANEW or (reading and stage == "train")
             reading = stage == "adapt" or (reading and stage != "train")
             continue

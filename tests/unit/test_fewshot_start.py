@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.unit import fewshot_tiny as tiny
-from training.fewshot import model, zero_shot
+from training.fewshot import model, start, zero_shot
 from training.fewshot.config import FewShotConfig
+from training.fewshot.derived import derive
 
 paddle = pytest.importorskip("paddle")
 
@@ -93,3 +94,22 @@ def test_both_halves_of_the_mixture_learn(backbone):
 def test_a_pool_asked_for_and_absent_is_said(backbone):
     fitted = fit(backbone, method="zero_shot", zero_shot_by="cloze", calibration="pool")
     assert [event["code"] for event in fitted.warnings] == ["no_pool_to_calibrate"]
+
+
+def test_logits_are_moved_to_the_labels_shares():
+    logits = np.random.default_rng(0).normal(3.0, 4.0, (200, 3))
+    shares = np.array([0.02, 0.5, 0.97])
+    moved = logits - start.to_shares(logits, shares)
+    assert np.allclose((1.0 / (1.0 + np.exp(-moved))).mean(axis=0), shares, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [{}, {"zero_shot_by": "cloze"}, {"zero_shot_by": "mixture"}, {"method": "finetune", "max_steps": 1}],
+)
+def test_with_several_labels_each_begins_as_probable_as_it_is_frequent(backbone, kind: dict):
+    data, task = derive("several", tiny.data())
+    values = {"method": "zero_shot", "learning_rate": 1e-9, "ppt_learning_rate": 1e-9, **kind}
+    fitted = fit(backbone, data, task=task, **values)
+    shares = (data.train.labels.sum(axis=0) + 0.5) / (len(data.train) + 1.0)
+    assert fitted.predict_proba(data.train.texts).mean(axis=0) == pytest.approx(shares, abs=0.02)

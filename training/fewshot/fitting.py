@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.fewshot import checkpoint, encoding, evaluation
+from training.fewshot import checkpoint, encoding, evaluation, start
 from training.fewshot.bench import Bench
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import class_counts, parents_of, warning
@@ -27,6 +27,8 @@ MIN_TEXTS_FOR_THRESHOLD = 10
 
 def train(bench: Bench, model: FittedModel) -> None:
     """Runs the loop over the training texts' rows (a row a view); method zero_shot leaves the model as it starts."""
+    if bench.multi_label:
+        start.at_shares(bench, model)
     if bench.config.method == "zero_shot":
         model.method = "zero_shot"
         model.network.eval()

@@ -33,7 +33,6 @@ class LabelSentenceNetwork(TextNetwork):
         return {"kind": "label_sentence", "scale": self.scale, "n_labels": self.n_labels}
 
     def shift(self, offset: np.ndarray) -> None:
-        """Takes `offset` [labels] away from every logit."""
         self.bias.set_value(self.bias.numpy() - offset.astype(np.float32))
 
     def features(self, hidden, regions, mask_positions=None):
@@ -68,6 +67,9 @@ class PairNetwork(TextNetwork):
         """Sets what features are seen from: [1 + 2H] each."""
         self.middle.set_value(middle.reshape(1, -1).astype(np.float32))
         self.spread.set_value(spread.reshape(1, -1).astype(np.float32))
+
+    def shift(self, offset: np.ndarray) -> None:
+        self.bias.set_value(self.bias.numpy() - offset.astype(np.float32))
 
     def embed(self, input_ids, token_type_ids, position_ids, noise=None):
         # The types tell the texts apart and nothing else: each is read as it is read alone.
@@ -108,6 +110,9 @@ class FineTuneNetwork(TextNetwork):
 
     def describe(self) -> dict:
         return {"kind": "finetune", "pooling": self.pooling, "n_labels": self.n_labels}
+
+    def shift(self, offset: np.ndarray) -> None:
+        self.classifier.bias.set_value(self.classifier.bias.numpy() - offset.astype(np.float32))
 
     def read(self, hidden, regions, mask_positions=None, first=0, noise=None):
         if self.pooling == "mean":
@@ -181,7 +186,6 @@ class PromptNetwork(TextNetwork):
         }
 
     def shift(self, offset: np.ndarray) -> None:
-        """Takes `offset` [labels] away from every logit."""
         # The weights of a word's tokens add up to 1, so the same step at every mask is that step for the word.
         by_word = (self.word_to_label.numpy() > 0) @ offset.astype(np.float32)
         self.bias.set_value(self.bias.numpy() - by_word)
@@ -221,9 +225,9 @@ class MixtureNetwork(PromptNetwork):
         self.sentence_rows.set_value(rows.astype(np.float32))
         self.centre.set_value(centre.reshape(1, -1).astype(np.float32))
 
-    def shift_sentences(self, offset: np.ndarray) -> None:
-        """Takes `offset` [labels] away from the logits of sentences."""
-        self.sentence_bias.set_value(self.sentence_bias.numpy() - offset.astype(np.float32))
+    def shift_views(self, offsets: np.ndarray) -> None:
+        self.sentence_bias.set_value(self.sentence_bias.numpy() - offsets[0].astype(np.float32))
+        self.shift(offsets[1:].mean(axis=0))
 
     def weigh(self, weight: float, n_cloze: int) -> None:
         """Makes the mean over 1 + `n_cloze` views give the cloze the share `weight`."""

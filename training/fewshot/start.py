@@ -49,6 +49,28 @@ def _reference_texts(bench: Bench) -> list[str]:
     return [pool[index] for index in order]
 
 
+def at_shares(bench: Bench, model: FittedModel) -> None:
+    """Moves the logits of each label so that it is as probable on average as it is frequent in the training texts.
+
+    For several labels a text: rare labels else begin at one half, and most of a short training goes by while they sink.
+    """
+    encoder = TextEncoder(model.encoding, bench.tokenizer)
+    logits = view_logits(model.network, encoder, bench.train.texts, batch_size=bench.config.eval_batch_size)
+    shares = (bench.train.labels.sum(axis=0) + 0.5) / (len(bench.train) + 1.0)
+    by_view = [to_shares(logits[:, view], shares) for view in range(logits.shape[1])]
+    model.network.shift_views(np.stack(by_view))
+
+
+def to_shares(logits: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """[labels]: what to take from `logits` [n, labels] so that the mean probability of each label is its share."""
+    low, high = np.full(len(shares), -60.0), np.full(len(shares), 60.0)
+    for _ in range(50):
+        middle = (low + high) / 2
+        mean = (1.0 / (1.0 + np.exp(middle - logits.astype(np.float64)))).mean(axis=0)
+        low, high = np.where(mean > shares, middle, low), np.where(mean > shares, high, middle)
+    return (low + high) / 2
+
+
 def mixture_weight(bench: Bench, model: FittedModel) -> float:
     """The cloze's share with the least log loss on dev (on train for zero_shot, which has not learnt it); ½ where
     there is too little of it."""

@@ -248,6 +248,14 @@ class TextNetwork(nn.Layer):
         regions = self.regions(token_type_ids, attention_mask)
         return self.classify(self.read(hidden, regions, mask_positions))
 
+    def shift(self, offset: np.ndarray) -> None:
+        """Takes `offset` [labels] away from every logit."""
+        raise NotImplementedError
+
+    def shift_views(self, offsets: np.ndarray) -> None:
+        """Takes from the logits of every view its row of `offsets` [views, labels], or their mean from all."""
+        self.shift(offsets.mean(axis=0))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """float32 arrays from which `rebuild` makes this network; a soft prompt as its encoded vectors."""
         found = {

@@ -133,7 +133,7 @@ def fit_label_sentence(bench: Bench) -> FittedModel:
     bias = np.zeros(len(rows))
     if "epochs" in bench.notes:
         rows, bias = rows_by_texts(bench, rows, centre, vectors)
-    network = LabelSentenceNetwork(ernie, rows, bias, centre, config.scale)
+    network = LabelSentenceNetwork(ernie, rows, bias, centre, config.steepness)
     model = make_model(bench, "label_sentence", templates, plan, network)
     train(bench, model)
     return calibrated(bench, model)
@@ -192,7 +192,7 @@ def fit_mixture(bench: Bench) -> FittedModel:
         n_masks=plan.encoding["n_masks"],
         n_words=sum(len(group) for group in words.token_ids),
         soft=config.verbalizer == "soft",
-        scale=config.scale,
+        scale=config.steepness,
     )
     network.start_from(head, words)
     network.start_sentences(*label_rows(bench, reader, templates, vectors))
@@ -311,7 +311,7 @@ def rows_by_texts(
         multi_label=bench.multi_label,
     )
     found = probe.fit(start, vectors, bench.train.labels)
-    return found.rows / bench.config.scale, found.bias
+    return found.rows / bench.config.steepness, found.bias
 
 
 def _sentence_plan(bench: Bench) -> encoding.Plan:

@@ -1,7 +1,9 @@
 """One job of the engine on a data folder, as the worker starts it: seconds from the start of its process to each point.
 
-    python -m tests.bench.start_bench --data_dir D [--preset quick | --set method=prompt …] [--rounds 3] [--threads 2]
+    python -m tests.bench.start_bench [--data_dir D] [--preset quick] [--set method=prompt …] [--rounds 3] [--threads 2]
         [--stop_at_first_step]
+
+Without a data folder, 240 made texts as long as tnews' titles.
 
 A round is a process of its own, `python -m training.fewshot.job train`; the first step is when its first update is done,
 the model is trained when dev is to be answered, and the result is there when it says so: predictions of dev and test
@@ -19,16 +21,27 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.training_bench import WORDS, make_texts
 from training.fewshot.benchmark import read_settings
 from training.fewshot.config import PRESETS, SHIPPED_BACKBONE
+from training.fewshot.data import FewShotData, empty_split, make_split
 from training.fewshot.data_files import read_folder
+from training.fewshot.verbalizer import Label
 
 POINTS = ("load", "prepare", "train", "first step", "evaluate", "export", "done")
 
 
-def write_job(folder: Path, data_dir: str, settings: dict) -> None:
-    """A job's folder with the texts of a data folder."""
-    data = read_folder(data_dir, "single")
+def made_data() -> FewShotData:
+    """The texts of `training_bench`, to learn."""
+    texts, numbers = make_texts()
+    names = [str(number) for number in range(len(WORDS))]
+    labels = tuple(Label(name, (word,)) for name, word in zip(names, WORDS, strict=True))
+    empty = empty_split(len(names), "single")
+    return FewShotData(labels, make_split(texts, [names[n] for n in numbers], names), empty, empty)
+
+
+def write_job(folder: Path, data: FewShotData, settings: dict) -> None:
+    """A job's folder with these texts."""
     names = [label.name for label in data.labels]
     for part in ("train", "dev", "test"):
         split = getattr(data, part)
@@ -81,22 +94,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--data_dir")
     parser.add_argument("--model", default=SHIPPED_BACKBONE)
-    parser.add_argument("--preset", choices=[name for name in PRESETS if name])
+    parser.add_argument("--preset", choices=[name for name in PRESETS if name], default="quick")
     parser.add_argument("--set", nargs="*", default=[], metavar="name=value")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--stop_at_first_step", action="store_true")
     chosen = parser.parse_args()
     settings: dict = {"backbone": chosen.model}
-    if chosen.preset:
-        settings |= {**PRESETS[chosen.preset], "preset": chosen.preset}
-    settings |= read_settings(chosen.set)
+    settings |= {**PRESETS[chosen.preset], "preset": chosen.preset, **read_settings(chosen.set)}
+    data = read_folder(chosen.data_dir, "single") if chosen.data_dir else made_data()
     rounds = []
     for _ in range(chosen.rounds):
         with tempfile.TemporaryDirectory() as folder:
-            write_job(Path(folder), chosen.data_dir, settings)
+            write_job(Path(folder), data, settings)
             rounds.append(round_of(Path(folder), chosen.threads, chosen.stop_at_first_step))
     for point in (*POINTS, "peak MiB"):
         values = [one[point] for one in rounds if point in one]

@@ -258,4 +258,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    if "PADDLE_TRAINERS_NUM" in os.environ:
+        from training.fewshot.distributed import leave
+
+        leave(ended)
+    sys.exit(ended)

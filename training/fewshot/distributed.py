@@ -9,6 +9,7 @@ would give up to dropout and the rounding of sums; only the first one writes and
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -88,3 +89,18 @@ def wait() -> None:
     """Until every process has come here."""
     if world_size() > 1:
         paddle.distributed.barrier()
+
+
+def leave(status: int) -> None:
+    """Ends this process with `status` where there are several, together where all went well.
+
+    Python is not taken down in order: Paddle's store and its threads now and then abort a process that has done all of
+    its work, and the launcher then reports that the training failed.
+    """
+    if world_size() == 1:
+        return
+    if status == 0 and paddle.distributed.is_initialized():
+        wait()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

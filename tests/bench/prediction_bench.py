@@ -26,7 +26,7 @@ from tests.bench.training_bench import (
     PLAIN_MKL,
     SHAPES,
     TEMPLATE,
-    WORDS,
+    made_data,
     make_backbone,
     make_texts,
 )
@@ -42,25 +42,14 @@ RUNTIMES = {
 
 def make_export(folder: Path) -> None:
     """`folder/export/` with `model.onnx`, `.int8.onnx` and `.json` of a prompt model that was trained for one step."""
-    from training.fewshot import data as datas
     from training.fewshot import model
     from training.fewshot.backbones import resolve
     from training.fewshot.config import FewShotConfig
     from training.fewshot.export import FORMATS, export
-    from training.fewshot.verbalizer import Label
 
-    texts, numbers = make_texts()
-    labels = tuple(Label(str(i), (word,)) for i, word in enumerate(WORDS))
-    names = [label.name for label in labels]
-    split = datas.make_split(texts, [names[n] for n in numbers], names)
-    empty = datas.empty_split(len(names), "single")
     config = FewShotConfig(method="prompt", template=TEMPLATE, max_steps=1, device="cpu")
     backbone = resolve(str(folder), folder / "cache", trusted=True)
-    export(
-        model.fit(config, datas.FewShotData(labels, split, empty, empty), backbone=backbone),
-        folder / "export",
-        FORMATS,
-    )
+    export(model.fit(config, made_data(), backbone=backbone), folder / "export", FORMATS)
 
 
 def answer(graph: Path, threads: int, n_texts: int) -> None:

@@ -21,23 +21,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.training_bench import WORDS, make_texts
+from tests.bench.training_bench import made_data
 from training.fewshot.benchmark import read_settings
 from training.fewshot.config import PRESETS, SHIPPED_BACKBONE
-from training.fewshot.data import FewShotData, empty_split, make_split
+from training.fewshot.data import FewShotData
 from training.fewshot.data_files import read_folder
-from training.fewshot.verbalizer import Label
 
 POINTS = ("load", "prepare", "train", "first step", "evaluate", "export", "done")
-
-
-def made_data() -> FewShotData:
-    """The texts of `training_bench`, to learn."""
-    texts, numbers = make_texts()
-    names = [str(number) for number in range(len(WORDS))]
-    labels = tuple(Label(name, (word,)) for name, word in zip(names, WORDS, strict=True))
-    empty = empty_split(len(names), "single")
-    return FewShotData(labels, make_split(texts, [names[n] for n in numbers], names), empty, empty)
 
 
 def write_job(folder: Path, data: FewShotData, settings: dict) -> None:

@@ -87,6 +87,18 @@ def make_texts() -> tuple[list[str], list[int]]:
     return texts, [i % len(WORDS) for i in range(TEXTS)]
 
 
+def made_data():
+    """FewShotData of these texts, all of them to learn; a label's word is its place in WORDS."""
+    from training.fewshot.data import FewShotData, empty_split, make_split
+    from training.fewshot.verbalizer import Label
+
+    texts, numbers = make_texts()
+    labels = tuple(Label(str(number), (word,)) for number, word in enumerate(WORDS))
+    names = [label.name for label in labels]
+    empty = empty_split(len(names), "single")
+    return FewShotData(labels, make_split(texts, [names[n] for n in numbers], names), empty, empty)
+
+
 def run_promptnlp(folder: Path, steps: int) -> dict:
     """PaddleNLP: PromptTrainer, ManualTemplate, SoftVerbalizer."""
     import paddle
@@ -137,17 +149,10 @@ def run_promptnlp(folder: Path, steps: int) -> dict:
 
 def run_ours(folder: Path, steps: int, **changes: object) -> dict:
     """This engine: method prompt, soft verbalizer, the same template."""
-    from training.fewshot import data as datas
     from training.fewshot import loop, model
     from training.fewshot.backbones import resolve
     from training.fewshot.config import FewShotConfig
-    from training.fewshot.verbalizer import Label
 
-    texts, numbers = make_texts()
-    labels = tuple(Label(str(i), (word,)) for i, word in enumerate(WORDS))
-    names = [label.name for label in labels]
-    empty = datas.empty_split(len(names), "single")
-    split = datas.make_split(texts, [names[n] for n in numbers], names)
     values = {
         "method": "prompt",
         "template": TEMPLATE,
@@ -161,11 +166,7 @@ def run_ours(folder: Path, steps: int, **changes: object) -> dict:
     clock = Clock()
     loop.Loop._update = clock.after(loop.Loop._update)
     backbone = resolve(str(folder), folder / "cache", trusted=True)
-    model.fit(
-        FewShotConfig.from_json({**values, **changes}),
-        datas.FewShotData(labels, split, empty, empty),
-        backbone=backbone,
-    )
+    model.fit(FewShotConfig.from_json({**values, **changes}), made_data(), backbone=backbone)
     return clock.measured()
 
 

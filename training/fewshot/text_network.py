@@ -114,8 +114,8 @@ class TextNetwork(nn.Layer):
     """A backbone under a head.
 
     Children define `features(hidden, regions, mask_positions)`: what the last linear map reads, or `read`, which
-    may leave out of the last layer what it does not need; `classify(features)`: logits [n, labels]; and `describe()`:
-    JSON values from which `rebuild` makes the layer again.
+    may leave out of the last layer what it does not need; `classify(features)`: logits [n, labels]; `shift(offset)`, which
+    takes `offset` [labels] away from every logit; and `describe()`: JSON values from which `rebuild` makes the layer again.
     """
 
     def __init__(self, ernie: nn.Layer, n_labels: int) -> None:
@@ -247,10 +247,6 @@ class TextNetwork(nn.Layer):
         hidden = self.embed(input_ids, token_type_ids, position_ids)
         regions = self.regions(token_type_ids, attention_mask)
         return self.classify(self.read(hidden, regions, mask_positions))
-
-    def shift(self, offset: np.ndarray) -> None:
-        """Takes `offset` [labels] away from every logit."""
-        raise NotImplementedError
 
     def shift_views(self, offsets: np.ndarray) -> None:
         """Takes from the logits of every view its row of `offsets` [views, labels], or their mean from all."""

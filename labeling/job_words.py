@@ -170,6 +170,9 @@ WARNINGS: dict[str, Any] = {
     "label_misprint": _("label.txt 第 %(line)s 行写法不标准，已按 == 读取。"),
     "no_label_file": _("没有 label.txt，标签取自 train.txt。"),
     "class_missing_in_dev": _("验证集里没有这些标签的文本：%(labels)s。"),
+    "several_paths": _(
+        "%(of)s 条文本里有 %(n)s 条没有标签路径或有好几条（如“%(text)s”）；每条文本只有一条路径时，整条路径会准得多。"
+    ),
     "train_text_in_test": _("有 %(n)s 条文本同时在训练集和测试集里，测试成绩会偏高。"),
     "shorter_rows": _("底座模型读不了设置的那么长，已改用它的最大长度。"),
     "smaller_batch": _(

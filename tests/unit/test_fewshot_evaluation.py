@@ -46,6 +46,13 @@ def test_multi_label_f1_equals_the_reference():
     assert found["accuracy"] == pytest.approx((given == (targets > 0)).all(axis=1).mean())
 
 
+def test_multi_label_loss_stays_finite_where_single_precision_is_sure_and_wrong():
+    found = evaluation.evaluate(
+        np.array([[1.0, 0.0]], np.float32), np.array([[0.0, 0.0]], np.float32), ["a", "b"]
+    )
+    assert found["loss"] == pytest.approx(-np.log(1e-12) / 2, rel=1e-3)
+
+
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (5, 10), (10, 10), (1090, 2010)])
 def test_wilson_interval_equals_the_reference(right: int, n: int):
     expected = stats.binomtest(right, n).proportion_ci(method="wilson")

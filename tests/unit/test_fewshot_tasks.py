@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tests.unit import fewshot_tiny as tiny
-from training.fewshot import auto, linear, model, runner
+from training.fewshot import auto, linear, model, paths, runner
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split, empty_split, make_split, parents_of
 from training.fewshot.data_files import read_folder
+from training.fewshot.errors import ConfigError
 from training.fewshot.verbalizer import Label
 
 TREE = ("物", "物##汽车", "物##财经", "人", "人##体育", "人##体育##球赛")
@@ -38,6 +39,96 @@ def test_a_path_is_whole_and_never_more_probable_below():
     assert runner.decide(proba[:0], calibration, True) == []
 
 
+def test_one_path_is_chosen_and_a_label_is_as_probable_as_its_paths_together():
+    calibration = {
+        "temperature": 2.0,
+        "parents": parents_of(TREE),
+        # 物##汽车, 物##财经, 人, 人##体育##球赛: a text may end at 人, no text ends at 人##体育
+        "paths": [[0, 1], [0, 2], [3], [3, 4, 5]],
+    }
+    shares = np.array([[0.3, 0.3, 0.4, 0.0], [0.1, 0.2, 0.3, 0.4]])
+    logits = 2.0 * np.log(np.maximum(shares, 1e-30)) + 5.0
+    proba = runner.probabilities(logits, calibration, True)
+    assert proba.dtype == np.float32
+    assert np.allclose(proba, [[0.6, 0.3, 0.3, 0.4, 0.0, 0.0], [0.3, 0.1, 0.2, 0.7, 0.4, 0.4]], atol=1e-6)
+    # Of the first text, 物 is the likelier root, yet 人 alone the likeliest path.
+    assert runner.decide(proba, calibration, True) == [[3], [3, 4, 5]]
+    assert runner.decide(proba[:0], calibration, True) == []
+    assert runner.probabilities(logits[:0], calibration, True).shape == (0, 6)
+
+
+def tree_split(*given: str | None) -> Split:
+    return make_split([f"t{i}" for i in range(len(given))], given, TREE, "hierarchical")
+
+
+def tree_of(train: Split, dev: Split | None = None, test: Split | None = None) -> FewShotData:
+    empty = empty_split(len(TREE), "hierarchical")
+    return FewShotData(tuple(Label(n, (n[-2:],)) for n in TREE), train, dev or empty, test or empty)
+
+
+def test_paths_are_single_where_every_labelled_text_has_one():
+    one = tree_split("物##汽车", "人##体育", None)
+    assert paths.single_paths(tree_of(one)) == [[0, 1], [0, 2], [3, 4], [3, 4, 5]]
+    assert paths.single_paths(tree_of(one, tree_split("人"))) == [[0, 1], [0, 2], [3], [3, 4], [3, 4, 5]]
+    two = "物##汽车,人"
+    assert paths.single_paths(tree_of(one, tree_split(two))) is None
+    assert paths.single_paths(tree_of(tree_split("物##汽车,物##财经"))) is None
+    assert paths.single_paths(tree_of(tree_split("物##汽车", ""))) is None
+    # Test is not looked at; what cannot be told as one path is unlabelled there.
+    data = tree_of(one, tree_split("人"), tree_split(two, "人##体育##球赛", None))
+    found = paths.single_paths(data)
+    assert found is not None
+    told = paths.as_choice(data, found)
+    assert [label.name for label in told.labels] == [
+        "物##汽车",
+        "物##财经",
+        "人",
+        "人##体育",
+        "人##体育##球赛",
+    ]
+    assert [split.labels.tolist() for split in (told.train, told.dev, told.test)] == [
+        [0, 3, -1],
+        [2],
+        [-1, 4, -1],
+    ]
+
+
+def test_a_few_texts_with_several_paths_are_pointed_out():
+    usual = ["物##汽车"] * 9
+    assert paths.notices(tree_of(tree_split(*usual, "人"))) == []
+    [found] = paths.notices(tree_of(tree_split(*usual), tree_split("物##汽车,人")))
+    assert found["code"] == "several_paths"
+    assert found["detail"] == {"n": 1, "of": 10, "text": "t0"}
+    assert paths.notices(tree_of(tree_split(*usual[:8], "物##汽车,人"))) == []
+
+
+def test_weights_of_labels_count_where_they_end_a_path():
+    data = tree_of(tree_split("物##汽车", "人##体育"))
+    found = paths.single_paths(data)
+    assert found is not None
+    config = FewShotConfig(task="hierarchical", class_weights={"物": 3.0, "物##汽车": 2.0})
+    told = paths.choosing(config, data, found)
+    assert (told.task, told.class_weights) == ("single", {"物##汽车": 2.0})
+    with pytest.raises(ConfigError, match="没有"):
+        paths.choosing(config.replace(class_weights={"没有": 1.0}), data, found)
+
+
+def test_a_checkpoint_of_a_choice_of_paths_answers_as_the_model_does(backbone, tmp_path):
+    data = tree_data(12)
+    config = FewShotConfig(
+        method="finetune", task="hierarchical", max_steps=2, save_steps=2, max_seq_length=48, device="cpu"
+    )
+    fitted = model.fit(config, data, tmp_path / "run", backbone=backbone, whole_checkpoints=True)
+    kept = model.load(tmp_path / "run" / "checkpoint-2" / "model")
+    assert (kept.labels, kept.config.task) == (data.labels, "hierarchical")
+    assert kept.calibration["paths"] == fitted.calibration["paths"]
+    assert np.allclose(kept.predict_logits(["球"]), fitted.predict_logits(["球"]), atol=1e-5)
+    with_dev = model.fit(config.replace(refit_on_dev=True), data, backbone=backbone)
+    for one in (with_dev, with_dev.judged_by_dev):
+        assert one.predict_proba(["球"]).shape == (1, len(data.labels))
+    assert with_dev.judged_by_dev is not with_dev
+
+
 def test_several_labels_by_logistic_regression_equal_one_by_one():
     random = np.random.default_rng(0)
     x = random.normal(0, 1, (60, 5))
@@ -61,6 +152,20 @@ def tree_data(n: int = 48) -> FewShotData:
         texts, given = tiny.texts(n, seed)
         splits.append(make_split(texts, [path[label] for label in given], names, "hierarchical"))
     return FewShotData(tuple(Label(n, (w,)) for n, w in zip(names, words, strict=True)), *splits)
+
+
+def grove_data(n: int = 48) -> FewShotData:
+    """The same with two of the texts in every third, so that a text may have two paths."""
+    data = tree_data(n)
+
+    def told(split: Split) -> Split:
+        texts, labels = list(split.texts), split.labels.copy()
+        for place in range(0, n - 1, 3):
+            texts[place] += "," + texts[place + 1]
+            labels[place] = np.maximum(labels[place], labels[place + 1])
+        return Split(tuple(texts), labels, split.ids)
+
+    return FewShotData(data.labels, told(data.train), told(data.dev), told(data.test))
 
 
 def several_data(n: int = 48) -> FewShotData:
@@ -98,7 +203,8 @@ def pair_data(n: int = 48) -> FewShotData:
     return FewShotData(labels, *splits)
 
 
-DATA = {"hierarchical": tree_data, "multi_label": several_data, "single": pair_data}
+DATA = {"tree": tree_data, "grove": grove_data, "several": several_data, "pair": pair_data}
+TASKS = {"tree": "hierarchical", "grove": "hierarchical", "several": "multi_label", "pair": "single"}
 METHODS = ("label_sentence", "prompt", "mixture", "finetune", "probe", "zero_shot")
 
 
@@ -108,12 +214,12 @@ def backbone(tmp_path_factory: pytest.TempPathFactory):
     return tiny.backbone(tmp_path_factory.mktemp("backbone"))
 
 
-@pytest.mark.parametrize("task", DATA)
+@pytest.mark.parametrize("kind", DATA)
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_keeps_every_task(backbone, tmp_path, method: str, task: str):
+def test_every_method_keeps_every_task(backbone, tmp_path, method: str, kind: str):
     from training.fewshot.export import export
 
-    data = DATA[task]()
+    data, task = DATA[kind](), TASKS[kind]
     template = "{text_a}{sep}{text_b}{mask}" if task == "single" else "这是{mask}。{text}"
     config = FewShotConfig.from_json(
         {
@@ -140,11 +246,14 @@ def test_every_method_keeps_every_task(backbone, tmp_path, method: str, task: st
     runs = runner.Classifier.load(tmp_path / "export", threads=1)
     assert np.allclose(runs.predict_proba(texts), proba, atol=1e-5)
     assert runs.decide(proba) == runner.decide(proba, fitted.calibration, fitted.multi_label)
+    assert (fitted.config.task, fitted.labels) == (task, data.labels)
     if task == "hierarchical":
+        assert ("paths" in fitted.calibration) == (kind == "tree")
         parents = parents_of([label.name for label in data.labels])
         for given in runs.decide(runs.predict_proba(texts)):
             assert given
             assert all(parents[label] in given or parents[label] < 0 for label in given)
+            assert kind == "grove" or len(given) == 2
     if task == "single":
         assert any(segment.get("text") == "b" for view in fitted.encoding["views"] for segment in view)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from training.fewshot.forward import States
+    from training.fewshot.model import FittedModel
 
 Listener = Callable[[dict], None]
 
@@ -28,7 +29,8 @@ class Order:
     """A training that is asked for: settings, data, backbone and the way to speak (see `model.fit`).
 
     `adapted`: backbones that have read the pool, by what they read (`adapt`), shared by all models of one run. `spent`:
-    seconds of the time budget that are gone already.
+    seconds of the time budget that are gone already. `as_asked`: what makes of a model the one that the caller asked for,
+    where the task was told in another way (see `paths`).
     """
 
     config: FewShotConfig
@@ -40,6 +42,7 @@ class Order:
     whole_checkpoints: bool = False
     adapted: dict = dataclasses.field(default_factory=dict)
     spent: float = 0.0
+    as_asked: Callable[[FittedModel], FittedModel] = lambda model: model
 
     def but(self, **changes) -> Self:
         """The same with other values."""

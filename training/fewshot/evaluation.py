@@ -306,7 +306,8 @@ def _evaluate_multi_label(proba, targets, names, given) -> dict:
     f1 = np.divide(2 * hit, said + support, out=np.zeros_like(hit), where=said + support > 0)
     right = (given == truth).all(axis=1)
     occurs = said + support > 0
-    clipped = np.clip(proba, 1e-12, 1 - 1e-12)
+    # In double precision: 1 − 1e-12 is 1 in single.
+    clipped = np.clip(proba.astype(np.float64), 1e-12, 1 - 1e-12)
     loss = -(truth * np.log(clipped) + ~truth * np.log(1 - clipped)).mean() if len(truth) else 0.0
     return {
         "n": len(targets),

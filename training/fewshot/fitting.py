@@ -51,6 +51,9 @@ def train(bench: Bench, model: FittedModel) -> None:
         found = evaluation.evaluate(probabilities(logits, {}, bench.multi_label), bench.dev.labels, names)
         return {name: found[name] for name in ("accuracy", "macro_f1", "loss")}
 
+    def save_model(folder: Path) -> None:
+        bench.as_asked(model).save(folder / "model")
+
     # Before the loop cuts the vocabulary to what the rows use.
     before = model.network.arrays() if config.start_share else {}
     bench.stage("train")
@@ -66,7 +69,7 @@ def train(bench: Bench, model: FittedModel) -> None:
         evaluate=evaluate if len(bench.dev) else None,
         checkpoint_dir=bench.checkpoint_dir,
         run_id=run_fingerprint(config, bench, model),
-        save_model=(lambda folder: model.save(folder / "model")) if bench.whole_checkpoints else None,
+        save_model=save_model if bench.whole_checkpoints else None,
         on_event=bench.emit,
         should_stop=bench.should_stop,
         states=bench.states if bench.lessons is None else None,

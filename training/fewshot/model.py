@@ -19,6 +19,7 @@ from training.fewshot.backbones import Backbone, resolve
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split
 from training.fewshot.errors import BadCheckpoint, DeviceError, EngineError, VocabularyMismatch
+from training.fewshot.paths import as_asked, as_choice, choosing, notices, single_paths
 from training.fewshot.runner import TextEncoder, given_labels, probabilities
 from training.fewshot.template import Template
 from training.fewshot.tokenization import load_tokenizer
@@ -177,6 +178,8 @@ def fit(
     emit = on_event or (lambda event: None)
     emit({"type": "stage", "stage": "load"})
     warnings = datas.check(data, config.task)
+    if config.task == "hierarchical":
+        warnings += notices(data)
     choose_device(config.device)
     from training.fewshot import distributed
 
@@ -190,7 +193,17 @@ def fit(
         emit(event)
     folder = Path(checkpoint_dir) if checkpoint_dir else None
     stop = should_stop or (lambda: False)
-    model = fit_method(Order(config, data, backbone, emit, stop, folder, whole_checkpoints))
+    order = Order(config, data, backbone, emit, stop, folder, whole_checkpoints)
+    paths = single_paths(data) if config.task == "hierarchical" else None
+    if paths is None:
+        model = fit_method(order)
+    else:
+        order = order.but(
+            config=choosing(config, data, paths),
+            data=as_choice(data, paths),
+            as_asked=lambda model: as_asked(model, data, paths),
+        )
+        model = order.as_asked(fit_method(order))
     model.warnings = [*data.warnings, *warnings, *model.warnings]
     return model
 

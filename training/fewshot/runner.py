@@ -161,10 +161,12 @@ def well_formed(text: str) -> str:
 def probabilities(logits: np.ndarray, calibration: dict, multi_label: bool) -> np.ndarray:
     """float32 of the same shape as `logits` ([n, labels]): softmax, or sigmoid with `multi_label`.
 
-    With `parents` in the calibration (hierarchical labels), a label is never more probable than its parent.
+    With `parents` in the calibration (hierarchical labels), a label is never more probable than its parent. With `paths`
+    there, `logits` are [n, paths], of which one is right: a label is as probable as its paths are together, [n, labels].
     """
     scores = logits.astype(np.float64) / float(calibration.get("temperature") or 1.0)
-    if multi_label:
+    paths = calibration.get("paths")
+    if multi_label and paths is None:
         proba = (0.5 * (1.0 + np.tanh(0.5 * scores))).astype(np.float32)
         for label, parent in _downwards(calibration.get("parents")):
             proba[:, label] = np.minimum(proba[:, label], proba[:, parent])
@@ -173,7 +175,10 @@ def probabilities(logits: np.ndarray, calibration: dict, multi_label: bool) -> n
     if prior is not None:
         scores = scores - np.log(np.maximum(np.asarray(prior, dtype=np.float64), 1e-12))
     scores = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
-    return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+    scores /= scores.sum(axis=1, keepdims=True)
+    if paths is not None:
+        scores = np.minimum(scores @ _on_path(paths, len(calibration["parents"])), 1.0)
+    return scores.astype(np.float32)
 
 
 class OnnxGraph:
@@ -275,13 +280,14 @@ class Classifier:
         batch_size: int = 32,
         on_batch: Callable[[int], None] | None = None,
     ) -> np.ndarray:
-        """(n_texts, n_labels) float32: the mean over the views of a text.
+        """(n_texts, n_labels) float32, or (n_texts, n_paths) where the calibration has `paths`: the mean over the views.
 
         Texts of like length share a batch. `on_batch` hears the number of texts done; what it raises ends
         the work. RunnerError when the graph gives a value that is not finite.
         """
         n_views = len(self.encoder.views)
-        logits = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
+        n_scores = len(self.calibration.get("paths") or self.labels)
+        logits = np.zeros((len(texts), n_scores), dtype=np.float32)
         # Characters stand in for tokens, so that only a window of texts is held as token ids.
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), batch_size):
@@ -332,8 +338,15 @@ def given_labels(proba: np.ndarray, calibration: dict) -> np.ndarray:
     """bool (n, labels): the labels at or over their thresholds, for tasks with several labels a text.
 
     Hierarchical labels form whole paths: a label is given only below a given parent, and every text has at least its
-    most probable label of the first level.
+    most probable label of the first level. With `paths` in the calibration, the labels of the most probable path.
     """
+    paths = calibration.get("paths")
+    if paths is not None:
+        ends = proba.astype(np.float64)
+        for label, parent in _downwards(calibration["parents"]):
+            ends[:, parent] -= proba[:, label]
+        best = ends[:, [path[-1] for path in paths]].argmax(axis=1)
+        return _on_path(paths, proba.shape[1])[best] > 0
     given = proba >= np.asarray(calibration.get("thresholds") or [0.5] * proba.shape[1])
     parents = calibration.get("parents")
     if parents is not None and len(proba):
@@ -342,6 +355,14 @@ def given_labels(proba: np.ndarray, calibration: dict) -> np.ndarray:
         for label, parent in _downwards(parents):
             given[:, label] &= given[:, parent]
     return given
+
+
+def _on_path(paths: Sequence[Sequence[int]], n_labels: int) -> np.ndarray:
+    """[paths, labels]: 1 where a label is on a path."""
+    table = np.zeros((len(paths), n_labels))
+    for row, path in zip(table, paths, strict=True):
+        row[path] = 1.0
+    return table
 
 
 def _downwards(parents: Sequence[int] | None) -> list[tuple[int, int]]:

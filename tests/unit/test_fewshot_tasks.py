@@ -247,6 +247,7 @@ def test_every_method_keeps_every_task(backbone, tmp_path, method: str, kind: st
     assert np.allclose(runs.predict_proba(texts), proba, atol=1e-5)
     assert runs.decide(proba) == runner.decide(proba, fitted.calibration, fitted.multi_label)
     assert (fitted.config.task, fitted.labels) == (task, data.labels)
+    assert fitted.calibration.get("at_least_one", False) == (kind == "several")
     if task == "hierarchical":
         assert ("paths" in fitted.calibration) == (kind == "tree")
         parents = parents_of([label.name for label in data.labels])
@@ -265,6 +266,14 @@ def test_pairs_are_seen_without_a_template(backbone):
     assert [segment.get("text") for segment in fitted.encoding["views"][0] if "text" in segment] == ["a", "b"]
     first, second = fitted.predict_logits(["球赛\t球", "球赛\t油"])
     assert not np.allclose(first, second)
+
+
+def test_none_is_an_answer_only_where_a_text_has_none(backbone):
+    data = several_data(12)
+    data.dev.labels[3] = 0.0
+    config = FewShotConfig(method="probe", task="multi_label", max_seq_length=48, device="cpu")
+    fitted = model.fit(config, data, backbone=backbone)
+    assert fitted.calibration["at_least_one"] is False
 
 
 def test_auto_weighs_whole_sets_of_labels(backbone):

@@ -133,6 +133,9 @@ def test_probabilities_use_temperature_and_prior():
 def test_labels_of_a_multi_label_task_need_their_threshold():
     model = runner.Classifier(None, None, ["a", "b"], {"thresholds": [0.3, 0.9]}, multi_label=True)
     assert model.decide(np.array([[0.3, 0.9], [0.29, 0.89], [0.9, 0.1]])) == [[0, 1], [], [0]]
+    model.calibration["at_least_one"] = True
+    assert model.decide(np.array([[0.3, 0.9], [0.29, 0.89], [0.9, 0.1]])) == [[0, 1], [1], [0]]
+    assert model.decide(np.zeros((0, 2))) == []
 
 
 def test_it_imports_nothing_of_the_project_and_nothing_heavy_before_it_must():

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,13 @@ def preset(name: str, **changes: object) -> FewShotConfig:
     """The configuration of preset `name` ("quick": minutes, no pool; "best": at most half an hour; it
     reads the pool, compares methods, and at last learns dev too)."""
     return FewShotConfig.from_json({"preset": name, **changes})
+
+
+def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
+    """Raises ConfigError where `class_weights` names a label that is not among `names`."""
+    unknown = sorted(set(weights) - set(names))
+    if unknown:
+        raise ConfigError(f"class_weights: no label is called {unknown[0]!r}", setting="class_weights")
 
 
 def _matches(value: object, hint: object) -> bool:

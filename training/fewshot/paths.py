@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.fewshot.config import FewShotConfig
+from training.fewshot.config import FewShotConfig, check_weights
 from training.fewshot.data import UNLABELLED, FewShotData, Split, parents_of, warning
-from training.fewshot.errors import ConfigError
 
 if TYPE_CHECKING:
     from training.fewshot.model import FittedModel
@@ -99,9 +98,7 @@ def choosing(config: FewShotConfig, data: FewShotData, paths: Paths) -> FewShotC
     weights = config.class_weights
     if isinstance(weights, dict):
         names = [label.name for label in data.labels]
-        unknown = sorted(set(weights) - set(names))
-        if unknown:
-            raise ConfigError(f"class_weights: no label is called {unknown[0]!r}", setting="class_weights")
+        check_weights(weights, names)
         ends = {names[path[-1]] for path in paths}
         weights = {name: weight for name, weight in weights.items() if name in ends}
     return config.replace(task="single", class_weights=weights)

@@ -337,7 +337,7 @@ def decide(proba: np.ndarray, calibration: dict, multi_label: bool) -> list[list
 def given_labels(proba: np.ndarray, calibration: dict) -> np.ndarray:
     """bool (n, labels): the labels at or over their thresholds, for tasks with several labels a text.
 
-    Hierarchical labels form whole paths: a label is given only below a given parent, and every text has at least its
+    With `at_least_one` in the calibration, a text has its most probable label in any case. Hierarchical labels form whole paths: a label is given only below a given parent, and every text has at least its
     most probable label of the first level. With `paths` in the calibration, the labels of the most probable path.
     """
     paths = calibration.get("paths")
@@ -349,6 +349,8 @@ def given_labels(proba: np.ndarray, calibration: dict) -> np.ndarray:
         return _on_path(paths, proba.shape[1])[best] > 0
     given = proba >= np.asarray(calibration.get("thresholds") or [0.5] * proba.shape[1])
     parents = calibration.get("parents")
+    if calibration.get("at_least_one") and len(proba):
+        given[np.arange(len(proba)), proba.argmax(axis=1)] = True
     if parents is not None and len(proba):
         roots = np.flatnonzero(np.asarray(parents) < 0)
         given[np.arange(len(proba)), roots[proba[:, roots].argmax(axis=1)]] = True

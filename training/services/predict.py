@@ -22,6 +22,7 @@ from labeling import jobs
 from labeling.files import FileRefused, Options, Refused
 from labeling.models import Example, Job, Prediction, Project
 from labeling.models.jobs import JobKind, JobStatus
+from training.fewshot.runner import decide
 from training.models import FilePrediction, PoolPrediction, TrainingRun
 from training.services import live
 from training.services.prediction_files import MAX_ROWS, Answer, Record, TextFile, Writer
@@ -98,30 +99,21 @@ def ask_live(run: TrainingRun, texts: list[str]) -> list[TextAnswer]:
         {"model_folder": str(run.model_folder), "texts": texts},
         timeout_seconds=LIVE_TIMEOUT_SECONDS,
     )
-    limits = thresholds_of(run)
+    given = decided(run, np.asarray(rows, dtype=np.float32).reshape(len(texts), len(run.labels)))
     answers = []
-    for text, row in zip(texts, rows, strict=True):
+    for text, row, places in zip(texts, rows, given, strict=True):
         ranked = sorted(zip(run.labels, map(float, row), strict=True), key=lambda pair: -pair[1])
-        given = {ranked[0][0]["name"]}
-        if limits is not None:
-            given = {
-                label["name"]
-                for label, share, limit in zip(run.labels, row, limits, strict=True)
-                if share >= limit
-            }
-        answers.append(TextAnswer(text, ranked, frozenset(given)))
+        answers.append(TextAnswer(text, ranked, frozenset(run.labels[place]["name"] for place in places)))
     return answers
 
 
-def thresholds_of(run: TrainingRun) -> list[float] | None:
-    """The probability from which on each label is given; None where a text has exactly one label."""
-    if run.config.get("task", "single") == "single":
-        return None
+def decided(run: TrainingRun, proba: np.ndarray) -> list[list[int]]:
+    """The class ids that the model of `run` gives texts of these probabilities, (n_texts, n_labels)."""
     try:
         calibration = json.loads((run.model_folder / "calibration.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         calibration = {}
-    return calibration.get("thresholds") or [0.5] * len(run.labels)
+    return decide(proba, calibration, run.config.get("task", "single") != "single")
 
 
 def require_model(run: TrainingRun) -> None:

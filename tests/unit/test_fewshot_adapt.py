@@ -105,6 +105,28 @@ def test_a_backbone_that_read_the_pool_trains_saves_and_loads(backbone, data, tm
     assert np.array_equal(model.load(tmp_path / "model").predict_logits(texts), fitted.predict_logits(texts))
 
 
+def test_long_texts_are_read_in_several_passes_an_update(backbone, data, monkeypatch: pytest.MonkeyPatch):
+    from training.fewshot import adapt
+
+    seen: list[int] = []
+    read = adapt.MaskedWords.read
+
+    def counted(self, hidden, *rest, **options):
+        seen.append(hidden.shape[0] * hidden.shape[1])
+        return read(self, hidden, *rest, **options)
+
+    monkeypatch.setattr(adapt.MaskedWords, "read", counted)
+    whole = fit(backbone, data, method="probe", adapt="mlm", to_static=False).notes["adapt"]
+    assert len(seen) == whole["steps"]
+    most = max(seen)
+    seen.clear()
+    monkeypatch.setattr(adapt, "TOKENS_A_PASS", most // 2)
+    parts = fit(backbone, data, method="probe", adapt="mlm", to_static=False).notes["adapt"]
+    assert parts == whole
+    assert max(seen) <= most // 2
+    assert len(seen) > whole["steps"]
+
+
 def test_reading_the_pool_lowers_the_loss_on_it(backbone, data):
     events: list[dict] = []
     fit(backbone, data, events=events, method="prompt", adapt="mlm", adapt_passes=20.0, logging_steps=10)

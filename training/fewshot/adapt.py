@@ -28,6 +28,7 @@ from training.fewshot.data import warning
 from training.fewshot.encoder_layer import at_positions
 from training.fewshot.errors import BackboneError
 from training.fewshot.loop import Loop
+from training.fewshot.memory import guard
 from training.fewshot.networks import LabelSentenceNetwork
 from training.fewshot.runner import TextEncoder
 from training.fewshot.sentences import text_vectors
@@ -41,6 +42,8 @@ from training.fewshot.zero_shot import unit
 ASKED, MASKED, OTHER = 0.25, 0.8, 0.1
 # Texts an update; fewer where the pool is small, so that a pass makes LEAST_UPDATES.
 BATCH, LEAST_UPDATES = 32, 20
+# An update of more tokens is made of several passes, whose activations need not be held together.
+TOKENS_A_PASS = 2_048
 # Weight of 1 − cos(vector of the masked text, vector that the backbone as it came gives the whole text).
 ANCHOR = 10.0
 # 20,000 taught tnews no more than these.
@@ -159,13 +162,16 @@ class _MaskedLoop(Loop):
     caches = False
 
     def __init__(self, network: MaskedWords, rows: list[dict], head: Weights, bench: Bench) -> None:
+        size = max(8, min(BATCH, len(rows) // LEAST_UPDATES))
+        longest = max(len(row["input_ids"]) for row in rows)
+        passes = math.ceil(size * longest / TOKENS_A_PASS)
         config = bench.config.replace(
             learning_rate=bench.config.adapt_learning_rate,
             weight_decay=WEIGHT_DECAY,
             max_steps=-1,
             num_train_epochs=bench.config.adapt_passes,
-            train_batch_size=max(8, min(BATCH, len(rows) // LEAST_UPDATES)),
-            gradient_accumulation_steps=1,
+            train_batch_size=math.ceil(size / passes),
+            gradient_accumulation_steps=passes,
             warmup_ratio=WARMUP,
             warmup_steps=0,
             freeze_plm=False,
@@ -179,13 +185,15 @@ class _MaskedLoop(Loop):
             save_steps=0,
             load_best_model_at_end=False,
         )
+        config, events = guard(config, bench.backbone.config, longest)
+        for event in events:
+            bench.warn(event)
         special = special_ids(bench.tokenizer)
         self.mask_id = special.mask
         self.also_used = (special.mask,)
         plan = encoding.plan_sentence(
             bench.tokenizer, fields=("a",), prefix="", max_length=bench.max_length, multi_label=False
         )
-        longest = max(len(row["input_ids"]) for row in rows)
         self.columns = max(1, math.ceil(1.6 * ASKED * longest))
         inner = {**plan.encoding, "inputs": list(encoding.INPUTS), "n_masks": self.columns}
         budget = bench.config.time_budget_seconds

@@ -198,8 +198,8 @@ def fit_mixture(bench: Bench) -> FittedModel:
     network.start_sentences(*label_rows(bench, reader, templates, vectors))
     network.add_soft_prompt(plan.soft_spans, config.seed)
     model = make_model(bench, "mixture", templates, plan, network)
-    found = start.offsets(bench, network, plan.encoding)
-    network.shift(found[1:].mean(axis=0))
+    completed = {**plan.encoding, "views": plan.encoding["views"][1:]}
+    network.shift(start.offsets(bench, network, completed).mean(axis=0))
     train(bench, model)
     network.fold_soft_prompt()
     weight = start.mixture_weight(bench, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import zipfile
 
 import numpy as np
@@ -46,6 +47,30 @@ def test_a_graph_answers_like_the_network_at_every_batch_size(model, folder, gra
         found = classifier.predict_proba(TEXTS, batch_size=batch_size)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_batches_of_a_small_graph_run_side_by_side(model, folder):
+    texts = [text * (1 + number % 3) for number, text in enumerate(TEXTS * 6)]
+    one = Classifier.load(folder, threads=1, graph=folder / "model.onnx")
+    several = Classifier.load(folder, threads=4, graph=folder / "model.onnx")
+    assert (one.graph.at_once, several.graph.at_once) == (1, 4)
+    told: list[int] = []
+    found = several.predict_proba(texts, batch_size=2, on_batch=told.append)
+    assert told == list(range(2, len(texts) + 1, 2))
+    assert several.graph_for_many.threads == 1
+    np.testing.assert_allclose(found, one.predict_proba(texts, batch_size=2), atol=2e-6)
+    # Too few for it: the session with all threads answers.
+    several.graph_for_many = None
+    several.predict_proba(texts[:6], batch_size=2)
+    assert several.graph_for_many is None
+
+    def stop(done: int) -> None:
+        raise InterruptedError(done)
+
+    before = threading.active_count()
+    with pytest.raises(InterruptedError, match="2"):
+        several.predict_proba(texts, batch_size=2, on_batch=stop)
+    assert threading.active_count() == before
 
 
 def test_the_onnx_graph_is_standard_folded_and_named(model, folder):

@@ -12,6 +12,7 @@ from training.fewshot import auto, methods, model
 from training.fewshot import data as datas
 from training.fewshot.bench import Order
 from training.fewshot.config import PRESETS, FewShotConfig
+from training.fewshot.errors import TemplateError
 
 pytest.importorskip("paddle")
 
@@ -148,7 +149,11 @@ def best_settings(**changes: object) -> FewShotConfig:
         {
             **values,
             "preset": "best",
-            **{name: PRESETS["best"][name] for name in ("method", "adapt", "refit_on_dev")},
+            **{
+                name: PRESETS["best"][name]
+                for name in ("method", "adapt", "refit_on_dev")
+                if name not in changes
+            },
         }
     )
 
@@ -184,6 +189,31 @@ def test_preset_best_reads_the_pool_compares_methods_and_learns_dev_at_last(
         backbone=backbone,
     )
     assert np.array_equal(again.predict_logits(["球赛"]), first.predict_logits(["球赛"]))
+
+
+def test_preset_best_asks_dev_whether_reading_served_a_method_chosen_by_hand(backbone):
+    data = dataclasses.replace(tiny.data(), pool=tuple(tiny.texts(120, 9)[0]))
+    events: list[dict] = []
+    fitted = model.fit(best_settings(method="finetune"), data, None, events.append, backbone=backbone)
+    told = fitted.notes["auto"]
+    assert (fitted.method, list(told["tried"]), told["left_out"]) == ("finetune", ["finetune"], [])
+    assert told["adapt"]["kept"] == (told["adapt"]["accuracy"] >= told["adapt"]["accuracy_without"])
+    assert fitted.judged_by_dev.config.adapt == ("mlm" if told["adapt"]["kept"] else "none")
+    stages = [(e.get("part"), e["stage"]) for e in events if e["type"] == "stage"]
+    assert [part for part, stage in stages if stage == "train"] == ["auto", "auto", "refit"]
+    # What is named beside no preset is done as it is said; without enough of dev there is nobody to ask.
+    for config, used in (
+        (settings(method="finetune", adapt="mlm", max_steps=2), data),
+        (
+            best_settings(method="finetune", max_steps=2),
+            dataclasses.replace(data, dev=data.dev.take(range(6))),
+        ),
+    ):
+        plain = model.fit(config, used, backbone=backbone)
+        assert "auto" not in plain.notes
+        assert plain.notes["adapt"]["kind"] == "mlm"
+    with pytest.raises(TemplateError):
+        model.fit(best_settings(method="prompt", template="没有空{text}"), data, backbone=backbone)
 
 
 def test_best_without_pool_or_head_says_so_and_goes_on(backbone, tmp_path, monkeypatch: pytest.MonkeyPatch):

@@ -81,6 +81,15 @@ def test_what_the_run_chose_is_told_with_its_reasons(signed_in, run):
     assert "试过学 3210 条未标注的文本：验证集上 52.0%，不学时 54.2%" in page
     assert "同样的方法是 54.2%；没读过的是 55.8%。 用了没读过的。" in page
     assert "要带走的模型最后又学了这 240 条验证文本" in page
+    # A method chosen by hand: nothing was compared but the reading of the pool.
+    run.result["chosen"]["auto"] |= {"tried": {"mixture": [0.5417]}, "left_out": [], "swapped": False}
+    run.save()
+    page = page_of(signed_in, run)
+    assert "比较了几种方法" not in page
+    assert "没读过的是 55.8%" in page
+    del run.result["chosen"]["auto"]["adapt"], run.result["chosen"]["pool"]
+    run.save()
+    assert "它替你选了什么" not in page_of(signed_in, run)
 
 
 def test_missed_texts_of_dev_are_listed_and_those_of_test_are_not(signed_in, run):

@@ -40,12 +40,14 @@ def fit_auto(order: Order, fit: Callable[[Order], FittedModel]) -> FittedModel:
     better by more than a standard error of their paired difference: the best of five on a few dozen texts is often best
     by luck. While the two cannot be told apart and time is left, both learn from dev and answer train as well. Where dev
     is too small, half of train stands in for it and the chosen method is trained again on all of train. With `adapt`,
-    the chosen method is also tried on the backbone as it came. With `use_pool`, it then learns from the pool in the time
+    the chosen method is also tried on the backbone as it came; a method that is named is the only candidate, and tried so.
+    With `use_pool`, it then learns from the pool in the time
     that is left.
 
     `fit` is `methods.fit_method`. Repeating what `notes["auto"]` names
     with the same seed gives the same model; the timed search itself need not come out the same twice.
     """
+    order = order.but(settled=True)
     search = _Search(order, fit)
     best = search.as_it_came(search.best())
     reads_pool = order.config.use_pool and best.method in distil.METHODS
@@ -55,6 +57,21 @@ def fit_auto(order: Order, fit: Callable[[Order], FittedModel]) -> FittedModel:
         model = fit(order.but(config=config, spent=search.seconds))
     model.notes["auto"] = {"method": best.method, **search.told}
     return model
+
+
+def asks_dev_of_the_reading(order: Order) -> bool:
+    """Whether dev is to say if reading the pool has served a method that was chosen by hand: in preset best, where dev
+    is large enough to say it."""
+    config = order.config
+    return config.preset == "best" and config.adapt != "none" and not order.settled and dev_can_choose(order)
+
+
+def dev_can_choose(order: Order) -> bool:
+    """Whether methods can be told apart on dev: it has ten texts of each class, or any where a text has several."""
+    dev, n_labels = order.data.dev.with_labels(), order.data.n_labels
+    return bool(len(dev)) and (
+        order.config.task != "single" or class_counts(dev, n_labels).min() >= MIN_DEV_TEXTS_A_CLASS
+    )
 
 
 @dataclasses.dataclass(eq=False)
@@ -96,9 +113,7 @@ class _Search:
         self.attempts = 0
         self.budget = config.time_budget_seconds or DEFAULT_BUDGET_SECONDS
         train, dev = data.train.with_labels(), data.dev.with_labels()
-        self.has_dev = bool(len(dev)) and (
-            config.task != "single" or class_counts(dev, data.n_labels).min() >= MIN_DEV_TEXTS_A_CLASS
-        )
+        self.has_dev = dev_can_choose(order)
         self.inside, self.outside = train, dev
         if not self.has_dev:
             first, second = next(evaluation.stratified_folds(train.labels, 2, config.seed))
@@ -106,6 +121,8 @@ class _Search:
         self.candidates = FOR_SENTENCE_ENCODERS if sentence_prefix(backbone) else FOR_LANGUAGE_MODELS
         if all(map(is_pair, train.texts)):
             self.candidates = FOR_PAIRS
+        if config.method != "auto":
+            self.candidates = (config.method,)
         self.told: dict = {"held_out_texts": len(self.outside), "budget_seconds": self.budget}
 
     @property
@@ -130,6 +147,8 @@ class _Search:
                 trials[method] = self._attempt(method, self.order.config.adapt)
                 self._drop_losers(list(trials.values()))
             except (TemplateError, VerbalizerError, BackboneError, UnsupportedMethod) as error:
+                if len(self.candidates) == 1:
+                    raise
                 left_out.append({"method": method, "because": error.message})
         if not trials:
             raise UnsupportedMethod(
@@ -209,7 +228,7 @@ class _Search:
         self.attempts += 1
         order.emit({"type": "stage", "stage": "auto", "method": method})
         # Beyond the candidates, those that are held against each other once more.
-        numbered = self.attempts <= len(self.candidates)
+        numbered = 1 < len(self.candidates) >= self.attempts
         part = f"auto:{self.attempts}:{len(self.candidates)}" if numbered else "auto"
         started = time.monotonic()
         empty = empty_split(data.n_labels, config.task)

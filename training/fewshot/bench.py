@@ -30,7 +30,8 @@ class Order:
 
     `adapted`: backbones that have read the pool, by what they read (`adapt`), shared by all models of one run. `spent`:
     seconds of the time budget that are gone already. `as_asked`: what makes of a model the one that the caller asked for,
-    where the task was told in another way (see `paths`).
+    where the task was told in another way (see `paths`). `settled`: method and reading of the pool are chosen, there is nothing
+    to compare.
     """
 
     config: FewShotConfig
@@ -43,6 +44,7 @@ class Order:
     adapted: dict = dataclasses.field(default_factory=dict)
     spent: float = 0.0
     as_asked: Callable[[FittedModel], FittedModel] = lambda model: model
+    settled: bool = False
 
     def but(self, **changes) -> Self:
         """The same with other values."""

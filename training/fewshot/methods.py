@@ -41,7 +41,7 @@ def fit_method(order: Order) -> FittedModel:
     config = order.config
     if config.refit_on_dev and len(order.data.dev.with_labels()):
         return refit.fit_twice(order, fit_method)
-    if config.method == "auto":
+    if config.method == "auto" or auto.asks_dev_of_the_reading(order):
         return auto.fit_auto(order, fit_method)
     if config.freeze_layers < 0:
         config = config.replace(freeze_layers=frozen_by_default(config.method, order.backbone))

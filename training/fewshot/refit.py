@@ -50,6 +50,7 @@ def fit_twice(order: Order, fit: Callable[[Order], FittedModel]) -> FittedModel:
             data=dataclasses.replace(data, train=both, dev=empty_split(data.n_labels, config.task)),
             emit=within(order.emit, "refit"),
             spent=order.spent + time.monotonic() - began,
+            settled=True,
         )
     )
     model.config = config

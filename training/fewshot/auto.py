@@ -118,7 +118,9 @@ class _Search:
         if not self.has_dev:
             first, second = next(evaluation.stratified_folds(train.labels, 2, config.seed))
             self.inside, self.outside = train.take(first), train.take(second)
-        self.candidates = FOR_SENTENCE_ENCODERS if sentence_prefix(backbone) else FOR_LANGUAGE_MODELS
+        self.candidates: tuple[str, ...] = FOR_LANGUAGE_MODELS
+        if sentence_prefix(backbone):
+            self.candidates = FOR_SENTENCE_ENCODERS
         if all(map(is_pair, train.texts)):
             self.candidates = FOR_PAIRS
         if config.method != "auto":

@@ -177,3 +177,12 @@ def test_accuracy_may_fall_by_the_margin_or_by_chance_and_no_more(n, lost, won, 
     found = parity.compare(replay, eye[before], [[int(i)] for i in before], [[0]] * n, parity.INT8)
     assert found["refused_because"] == refused
     assert found["ok"] == (refused is None)
+
+
+def test_of_several_labels_those_in_common_count():
+    answers: list[tuple[int, ...]] = [(0, 1), (0,), (), (2,), (0, 1, 2)]
+    expected = [[1, 0], [0, 1], [], [], [0]]
+    proba = np.zeros((5, 3), dtype=np.float32)
+    found = parity.compare(parity.Replay(proba, answers, 1.0), proba, expected, [None] * 5, parity.INT8)
+    assert found["same_label_share"] == pytest.approx((1 + 2 / 3 + 1 + 0 + 0.5) / 5)
+    assert found["refused_because"] == "int8_labels_differ"

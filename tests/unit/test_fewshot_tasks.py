@@ -102,6 +102,21 @@ def test_a_few_texts_with_several_paths_are_pointed_out():
     assert paths.notices(tree_of(tree_split(*usual[:8], "物##汽车,人"))) == []
 
 
+def test_a_word_of_several_ends_follows_its_parents():
+    names = ("体育", "体育##其他", "财经", "财经##其他", "财经##股票")
+    labels = tuple(Label(name, (name.split("##")[-1],)) for name in names)
+    train = make_split(["t0", "t1"], ["体育##其他", "财经##股票"], names, "hierarchical")
+    empty = empty_split(len(names), "hierarchical")
+    data = FewShotData(labels, train, empty, empty)
+    found = paths.single_paths(data)
+    assert found is not None
+    assert [label.words for label in paths.as_choice(data, found).labels] == [
+        ("体育其他",),
+        ("财经其他",),
+        ("股票",),
+    ]
+
+
 def test_weights_of_labels_count_where_they_end_a_path():
     data = tree_of(tree_split("物##汽车", "人##体育"))
     found = paths.single_paths(data)

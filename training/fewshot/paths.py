@@ -8,12 +8,15 @@ label's probability is the sum of its paths', and the answer is the most probabl
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.fewshot.config import FewShotConfig, check_weights
 from training.fewshot.data import UNLABELLED, FewShotData, Split, parents_of, warning
+from training.fewshot.verbalizer import Label
 
 if TYPE_CHECKING:
     from training.fewshot.model import FittedModel
@@ -79,6 +82,8 @@ def path_to(label: int, parents: list[int]) -> list[int]:
 def as_choice(data: FewShotData, paths: Paths) -> FewShotData:
     """`data` as a task with one label a text, the end of its path; a text of another kind is unlabelled."""
     number = {frozenset(path): place for place, path in enumerate(paths)}
+    counts = Counter(word for path in paths for word in set(data.labels[path[-1]].words))
+    shared = {word for word, count in counts.items() if count > 1}
 
     def told(split: Split) -> Split:
         rows = [number.get(frozenset(np.flatnonzero(row > 0).tolist()), UNLABELLED) for row in split.labels]
@@ -86,11 +91,20 @@ def as_choice(data: FewShotData, paths: Paths) -> FewShotData:
 
     return dataclasses.replace(
         data,
-        labels=tuple(data.labels[path[-1]] for path in paths),
+        labels=tuple(end_of(path, data.labels, shared) for path in paths),
         train=told(data.train),
         dev=told(data.dev),
         test=told(data.test),
     )
+
+
+def end_of(path: list[int], labels: Sequence[Label], shared: Set[str]) -> Label:
+    """The label that ends `path`; a word that other ends have too, such as "other", follows its parent's first word."""
+    end = labels[path[-1]]
+    if len(path) < 2:
+        return end
+    before = labels[path[-2]].words[0]
+    return Label(end.name, tuple(before + word if word in shared else word for word in end.words))
 
 
 def choosing(config: FewShotConfig, data: FewShotData, paths: Paths) -> FewShotConfig:

@@ -24,7 +24,7 @@ from training.fewshot.networks import (
     rebuild,
 )
 from training.fewshot.pairs import pair_features, spread_of_pairs
-from training.fewshot.rates import epochs_within
+from training.fewshot.rates import LEAST_UPDATES, epochs_within, total_steps
 from training.fewshot.runner import TextEncoder, well_formed
 from training.fewshot.sentences import choose_templates, label_vectors, text_vectors
 from training.fewshot.template import Template, parse
@@ -131,7 +131,7 @@ def fit_label_sentence(bench: Bench) -> FittedModel:
     templates = own or choose_templates(bench, reader, vectors)
     rows, centre = label_rows(bench, reader, templates, vectors)
     bias = np.zeros(len(rows))
-    if "epochs" in bench.notes:
+    if config.method != "zero_shot" and is_short(bench):
         rows, bias = rows_by_texts(bench, rows, centre, vectors)
     network = LabelSentenceNetwork(ernie, rows, bias, centre, config.steepness)
     model = make_model(bench, "label_sentence", templates, plan, network)
@@ -297,15 +297,23 @@ def label_rows(
     return unit(vectors - middle), centre
 
 
+def is_short(bench: Bench) -> bool:
+    """Whether a training makes too few updates to carry the rows from the label sentences to where the texts are."""
+    config = bench.config
+    steps = total_steps(config, len(bench.train) * config.rows_per_text)
+    return "epochs" in bench.notes or steps < LEAST_UPDATES
+
+
 def rows_by_texts(
     bench: Bench, rows: np.ndarray, centre: np.ndarray, vectors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows [labels, H] and biases [labels] drawn from the label sentences to the training texts' vectors (see `probe`).
 
-    A run of few passes begins there: in tnews' two-fold comparison these rows alone answer as well as eight passes do.
+    A short run begins there: in tnews' two-fold comparison these rows alone answer as well as eight passes do; with 96 texts
+    and label words that say little, 60.9 % were answered rightly after training from there, 52.1 % from the label sentences.
     """
     start = probe.Probe(
-        (probe.SCALE * rows).astype(np.float32),
+        (bench.config.steepness * rows).astype(np.float32),
         np.zeros(len(rows), dtype=np.float32),
         centre.astype(np.float32),
         multi_label=bench.multi_label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -522,6 +523,27 @@ def test_a_shortened_run_says_so_and_begins_at_rows_fitted_to_the_texts(backbone
         return fitted.evaluate(train, fitted.predict_proba(train.texts))["loss"]
 
     assert loss(short) < loss(still)
+
+
+def test_few_updates_begin_at_the_texts_only_where_held_out_texts_say_so(backbone):
+    data = tiny.data()
+    labels = np.random.default_rng(3).permutation(data.train.labels)
+    without_sense = dataclasses.replace(data, train=dataclasses.replace(data.train, labels=labels))
+    settings = {
+        "template": "这是一条{mask}新闻。{text}",
+        "learning_rate": 0.0,
+        "ppt_learning_rate": 0.0,
+        "max_seq_length": 32,
+    }
+
+    def rows(learnt, **changes) -> np.ndarray:
+        config = FewShotConfig.from_json({**settings, "method": "label_sentence", **changes})
+        return model.fit(config, learnt, backbone=backbone).network.rows.numpy()
+
+    sentences = rows(data, method="zero_shot")
+    assert np.allclose(rows(without_sense, max_steps=2), sentences, atol=1e-6)
+    assert not np.allclose(rows(data, max_steps=2), sentences, atol=1e-2)
+    assert np.allclose(rows(data, max_steps=60), sentences, atol=1e-6)
 
 
 def test_fgm_on_frozen_words_says_that_it_does_nothing(backbone):

@@ -62,7 +62,9 @@ def test_decisions_made_offline_outlive_a_browser_that_is_killed(browser, live_s
     for key in "121":
         page.keyboard.press(key)
     expect(page.locator("#save-state")).to_contain_text("3 条待发送")
-    page.wait_for_timeout(300)  # far less than the browser takes to write localStorage to disk
+    # What the vault tells of is on disk, seconds before the browser writes localStorage there.
+    kept = page.evaluate("async () => (await new wanxing.Vault('wanxing-outbox').entries('')).length")
+    assert kept == 3
     kill_browser(profile)
     assert not project.annotations.exists()
 

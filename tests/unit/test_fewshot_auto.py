@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit import fewshot_tiny as tiny
-from training.fewshot import auto, methods, model
+from training.fewshot import auto, evaluation, methods, model
 from training.fewshot import data as datas
 from training.fewshot.bench import Order
 from training.fewshot.config import PRESETS, FewShotConfig
@@ -126,7 +126,7 @@ def test_models_that_cannot_be_chosen_any_more_are_let_go(backbone):
     ],
 )
 def test_the_usual_choice_is_left_for_more_than_a_standard_error(usual, best, leaves):
-    assert auto.worth_leaving(np.array(usual, dtype=float), np.array(best, dtype=float)) is leaves
+    assert evaluation.worth_leaving(np.array(usual), np.array(best)) is leaves
 
 
 def test_the_usual_choice_follows_the_backbone(backbone, tmp_path):

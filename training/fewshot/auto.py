@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import numpy as np
 from training.fewshot import adapt, distil, evaluation
 from training.fewshot.backbones import sentence_prefix
 from training.fewshot.bench import Order, within
-from training.fewshot.data import Split, class_counts, empty_split, is_pair
+from training.fewshot.data import Split, dev_is_too_small, empty_split, is_pair
 from training.fewshot.errors import BackboneError, TemplateError, UnsupportedMethod, VerbalizerError
 from training.fewshot.runner import given_labels
 
@@ -28,7 +27,6 @@ FOR_LANGUAGE_MODELS = ("probe", "prompt", "label_sentence", "finetune", "mixture
 # Where every text is a pair, what compares the two comes first.
 FOR_PAIRS = ("probe", "pair", "label_sentence", "prompt", "finetune")
 DEFAULT_BUDGET_SECONDS = 180.0
-MIN_DEV_TEXTS_A_CLASS = 10
 # A first training also pays for imports; the next ones cost about this share of it.
 LATER_SHARE = 0.9
 
@@ -41,11 +39,10 @@ def fit_auto(order: Order, fit: Callable[[Order], FittedModel]) -> FittedModel:
     by luck. While the two cannot be told apart and time is left, both learn from dev and answer train as well. Where dev
     is too small, half of train stands in for it and the chosen method is trained again on all of train. With `adapt`,
     the chosen method is also tried on the backbone as it came; a method that is named is the only candidate, and tried so.
-    With `use_pool`, it then learns from the pool in the time
-    that is left.
+    With `use_pool`, it then learns from the pool in the time that is left.
 
-    `fit` is `methods.fit_method`. Repeating what `notes["auto"]` names
-    with the same seed gives the same model; the timed search itself need not come out the same twice.
+    `fit` is `methods.fit_method`. Repeating what `notes["auto"]` names with the same seed gives the same model; the timed
+    search itself need not come out the same twice.
     """
     order = order.but(settled=True)
     search = _Search(order, fit)
@@ -63,14 +60,11 @@ def asks_dev_of_the_reading(order: Order) -> bool:
     """Whether dev is to say if reading the pool has served a method that was chosen by hand: in preset best, where dev
     is large enough to say it."""
     config = order.config
-    return config.preset == "best" and config.adapt != "none" and not order.settled and dev_can_choose(order)
-
-
-def dev_can_choose(order: Order) -> bool:
-    """Whether methods can be told apart on dev: it has ten texts of each class, or any where a text has several."""
-    dev, n_labels = order.data.dev.with_labels(), order.data.n_labels
-    return bool(len(dev)) and (
-        order.config.task != "single" or class_counts(dev, n_labels).min() >= MIN_DEV_TEXTS_A_CLASS
+    return (
+        config.preset == "best"
+        and config.adapt != "none"
+        and not order.settled
+        and not dev_is_too_small(order.data, config.task)
     )
 
 
@@ -113,7 +107,7 @@ class _Search:
         self.attempts = 0
         self.budget = config.time_budget_seconds or DEFAULT_BUDGET_SECONDS
         train, dev = data.train.with_labels(), data.dev.with_labels()
-        self.has_dev = dev_can_choose(order)
+        self.has_dev = not dev_is_too_small(data, config.task)
         self.inside, self.outside = train, dev
         if not self.has_dev:
             first, second = next(evaluation.stratified_folds(train.labels, 2, config.seed))
@@ -195,7 +189,7 @@ class _Search:
             if other.accuracy > best.accuracy:
                 best, other = other, best
             apart = evaluation.compare(other.right, best.right)["tell_apart"]
-        if other is usual and not worth_leaving(other.right, best.right):
+        if other is usual and not evaluation.worth_leaving(other.right, best.right):
             best, other = other, best
         return best, other, bool(apart)
 
@@ -262,9 +256,3 @@ def _ranked(trials: list[Trial]) -> list[Trial]:
 
 def _usual(trials: list[Trial]) -> Trial:
     return next((one for one in trials if one.method != "probe"), trials[0])
-
-
-def worth_leaving(usual: np.ndarray, best: np.ndarray) -> bool:
-    """Whether `best` is better by more than a standard error of the paired difference; each 0 or 1 a text, [n]."""
-    differences = best - usual
-    return bool(differences.mean() > differences.std() / math.sqrt(len(differences)))

@@ -19,6 +19,8 @@ from training.fewshot.verbalizer import Label
 UNLABELLED = -1
 PATH_SEPARATOR = "##"
 PAIR_SEPARATOR = "\t"
+# Contract: under this many dev texts a class, cross-validation stands in for dev.
+MIN_DEV_TEXTS_A_CLASS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +179,14 @@ def check(data: FewShotData, task: str = "single") -> list[dict]:
             warning("train_text_in_test", f"{len(shared)} texts stand in train and in test", n=len(shared))
         )
     return warnings
+
+
+def dev_is_too_small(data: FewShotData, task: str) -> bool:
+    """Whether dev has fewer than ten texts of some class; where a text may have several labels, whether it has none."""
+    dev = data.dev.with_labels()
+    if task != "single":
+        return not len(dev)
+    return bool(class_counts(dev, data.n_labels).min() < MIN_DEV_TEXTS_A_CLASS)
 
 
 def class_counts(split: Split, n_labels: int) -> np.ndarray:

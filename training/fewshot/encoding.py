@@ -43,11 +43,11 @@ inside a text: row = text * len(views) + view.
 
 Probabilities: calibration.json {"temperature": t, "thresholds": [..] | null, "prior": [..] | null}:
 z = logits / t − log(prior) if a prior is given, then softmax; with multi_label, sigmoid(logits / t), label k is
-given when its probability ≥ thresholds[k]; with "at_least_one": true the most probable one always is. Hierarchical labels add "parents": [-1, 0, …], the parent of each label: a
-probability is cut to its parent's, a label is given only below a given parent, and the most probable label of the
-first level always is. Where every text has one path they add "paths": [[0, 1], …] too, class ids from root to end: the graph
-gives a score a path, z is their softmax, a label's probability is the sum over the paths that it is on, and the labels
-of the most probable path are given.
+given when its probability ≥ thresholds[k]; with "at_least_one": true the most probable one always is. Hierarchical
+labels add "parents": [-1, 0, …], the parent of each label: a probability is cut to its parent's, a label is given only
+below a given parent, and the most probable label of the first level always is. Where every text has one path they add
+"paths": [[0, 1], …] too, class ids from root to end: the graph gives a score a path, z is their softmax, a label's
+probability is the sum over the paths that it is on, and the labels of the most probable path are given.
 """
 
 from __future__ import annotations

@@ -232,6 +232,12 @@ def compare(first_right: np.ndarray, second_right: np.ndarray, *, repeats: int =
     }
 
 
+def worth_leaving(usual: np.ndarray, best: np.ndarray) -> bool:
+    """Whether `best` is better by more than a standard error of the paired difference; each 0 or 1 a text, [n]."""
+    differences = best.astype(np.float64) - usual.astype(np.float64)
+    return bool(differences.mean() > differences.std() / math.sqrt(len(differences)))
+
+
 def stratified_folds(targets: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(train indices, held-out indices) of each fold; every class spread evenly. Multi-label rows: at random."""
     random = np.random.default_rng(seed)

@@ -20,8 +20,6 @@ from training.fewshot.errors import Cancelled, ConfigError, EngineError
 EXIT_DONE, EXIT_ERROR, EXIT_CANCELLED = 0, 1, 3
 CHECKPOINTS_A_RUN = 4
 KEPT_CHECKPOINTS = 2
-# Contract: under this many dev texts a class, cross-validation stands in for dev.
-MIN_DEV_TEXTS_A_CLASS = 10
 
 Listener = Callable[[dict], None]
 
@@ -73,6 +71,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     from training.fewshot.backbones import resolve
     from training.fewshot.config import FewShotConfig
     from training.fewshot.crossval import cross_validate
+    from training.fewshot.data import dev_is_too_small
     from training.fewshot.memory import peak_bytes
     from training.fewshot.verbalizer import Label
 
@@ -194,16 +193,6 @@ def with_checkpoints(config, n_texts: int):
     if not config.eval_steps:
         changes["eval_steps"] = max(1, -(-total // 2))
     return config.replace(**changes)
-
-
-def dev_is_too_small(data, task: str) -> bool:
-    """Whether dev has fewer than ten texts of some class that occurs in train."""
-    from training.fewshot.data import class_counts
-
-    if task != "single":
-        return not len(data.dev.with_labels())
-    counts = class_counts(data.dev.with_labels(), data.n_labels)
-    return bool(counts.min() < MIN_DEV_TEXTS_A_CLASS)
 
 
 def write_predictions(path: Path, fitted, split, proba) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.fewshot import auto, distil, encoding, linear, probe, refit, start, verbalizer
+from training.fewshot import auto, distil, encoding, evaluation, linear, probe, refit, start, verbalizer
 from training.fewshot.adapt import load_adapted
 from training.fewshot.backbones import Backbone
 from training.fewshot.bench import Bench, Order
@@ -324,9 +324,7 @@ def rows_by_texts(
     found = probe.learn(start, vectors, labels)
     if not bench.multi_label:
         usual = start.logits(vectors).argmax(axis=1) == labels
-        if not auto.worth_leaving(
-            usual.astype(float), (found.held_out_proba.argmax(axis=1) == labels).astype(float)
-        ):
+        if not evaluation.worth_leaving(usual, found.held_out_proba.argmax(axis=1) == labels):
             return rows, start.bias
     return found.probe.rows / bench.config.steepness, found.probe.bias
 

@@ -178,7 +178,8 @@ def fit(
     emit = on_event or (lambda event: None)
     emit({"type": "stage", "stage": "load"})
     warnings = datas.check(data, config.task)
-    if config.task == "hierarchical":
+    paths = single_paths(data) if config.task == "hierarchical" else None
+    if config.task == "hierarchical" and paths is None:
         warnings += notices(data)
     choose_device(config.device)
     from training.fewshot import distributed
@@ -194,7 +195,6 @@ def fit(
     folder = Path(checkpoint_dir) if checkpoint_dir else None
     stop = should_stop or (lambda: False)
     order = Order(config, data, backbone, emit, stop, folder, whole_checkpoints)
-    paths = single_paths(data) if config.task == "hierarchical" else None
     if paths is None:
         model = fit_method(order)
     else:

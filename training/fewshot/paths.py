@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from training.fewshot.model import FittedModel
 
 Paths = list[list[int]]
-
-
 # Above this share of texts with one path, the others are pointed out: a slip among them changes what can be learnt.
 MOSTLY = 0.9
 

@@ -374,8 +374,9 @@ def decide(proba: np.ndarray, calibration: dict, multi_label: bool) -> list[list
 def given_labels(proba: np.ndarray, calibration: dict) -> np.ndarray:
     """bool (n, labels): the labels at or over their thresholds, for tasks with several labels a text.
 
-    With `at_least_one` in the calibration, a text has its most probable label in any case. Hierarchical labels form whole paths: a label is given only below a given parent, and every text has at least its
-    most probable label of the first level. With `paths` in the calibration, the labels of the most probable path.
+    With `at_least_one` in the calibration, a text has its most probable label in any case. Hierarchical labels form whole
+    paths: a label is given only below a given parent, and every text has at least its most probable label of the first
+    level. With `paths` in the calibration, the labels of the most probable path.
     """
     paths = calibration.get("paths")
     if paths is not None:

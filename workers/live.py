@@ -61,7 +61,8 @@ def ask(
     except BROKER_ERRORS as error:
         raise LiveUnavailable(str(error)) from error
     envelope = _wait(pending, deadline, timeout_seconds)
-    if envelope.get("answer") == SUPERSEDED and newest is None:
+    if envelope.get("answer") == SUPERSEDED and (newest is None or time.time() >= deadline):
+        # Not a newer question but the end of the wait ended this one; the page asks again.
         raise LiveTimeout(f"no answer within {timeout_seconds:.0f} s")
     if "failed" in envelope:
         failed = envelope["failed"]

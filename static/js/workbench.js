@@ -160,5 +160,6 @@
   }
 
   globalThis.workbench = { bench, form, fields, remember, tell, trouble };
-  changed();
+  // Once every script of the page listens, however late it came.
+  document.addEventListener("DOMContentLoaded", () => changed());
 })();

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 
 from labeling.services import labels as label_service
@@ -58,10 +61,22 @@ def opened(open_as, project, **options):
     return page
 
 
+def answered(page, n: int):
+    """The list of answers, once `n` stand in it; else what the page and the workers say of it."""
+    answers = page.locator("#answer-list > li")
+    try:
+        expect(answers).to_have_count(n, timeout=SLOW)
+    except AssertionError as error:
+        logs = sorted(Path(settings.WANXING_HOME).glob("test-worker-live-*.log"), key=os.path.getmtime)
+        told = page.locator("#answer-state").text_content()
+        log = logs[-1].read_text(errors="replace") if logs else ""
+        raise AssertionError(f"{error}\nThe page says: {told}\nThe worker says:\n{log}") from error
+    return answers
+
+
 def test_ten_texts_are_answered_and_follow_what_is_typed(open_as, project, worker):
     page = opened(open_as, project)
-    answers = page.locator("#answer-list > li")
-    expect(answers).to_have_count(10, timeout=SLOW)
+    answers = answered(page, 10)
     assert "测试集" not in page.locator("#answers").text_content()
     expect(page.locator(".accuracy-number:visible")).to_have_count(1, timeout=SLOW)
     expect(page.locator("#accuracy")).to_contain_text("9 条已标文本")
@@ -87,6 +102,18 @@ def test_ten_texts_are_answered_and_follow_what_is_typed(open_as, project, worke
     expect(page.locator("#answer-state")).to_contain_text("没有文本")
 
 
+def test_a_script_that_comes_late_still_asks(open_as, project, worker):
+    page = open_as(project.created_by).new_page()
+
+    def late(route):
+        time.sleep(1.0)
+        route.continue_()
+
+    page.route("**/workbench_live*.js", late)
+    page.goto(f"/p/{project.pk}/labels/")
+    answered(page, 10)
+
+
 def test_words_are_proposed_added_and_taken_back(open_as, project, worker):
     page = opened(open_as, project)
     row = page.locator(".label-row").first
@@ -106,7 +133,7 @@ def test_words_are_proposed_added_and_taken_back(open_as, project, worker):
 
 def test_a_dead_worker_is_one_clear_line_and_typing_is_not_lost(open_as, project, worker):
     page = opened(open_as, project)
-    expect(page.locator("#answer-list > li")).to_have_count(10, timeout=SLOW)
+    answered(page, 10)
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
     cache_key_of_the_dead_worker_forgotten()
@@ -123,8 +150,6 @@ def test_a_dead_worker_is_one_clear_line_and_typing_is_not_lost(open_as, project
 
 def cache_key_of_the_dead_worker_forgotten() -> None:
     """What time would do: a killed worker's announcement expires."""
-    from django.conf import settings
-
     from workers import broker
     from workers.announce import PREFIX
 
@@ -163,10 +188,8 @@ def test_prompts_are_compared_and_the_best_ones_go_to_training(open_as, project,
 
 
 def test_nothing_serious_for_those_who_hear_the_page(open_as, project, worker):
-    from django.conf import settings
-
     page = opened(open_as, project, bypass_csp=True)
-    expect(page.locator("#answer-list > li")).to_have_count(10, timeout=SLOW)
+    answered(page, 10)
     page.add_script_tag(path=settings.BASE_DIR / "tests" / "vendor" / "axe.min.js")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)

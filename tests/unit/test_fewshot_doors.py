@@ -152,6 +152,33 @@ def test_too_small_a_dev_part_is_replaced_by_cross_validation(tmp_path, surround
     assert sum(row["label"] == row["predicted"] for row in judged) / 36 == pytest.approx(dev["accuracy"])
 
 
+def test_a_small_dev_stands_alone_where_time_is_short_and_the_run_says_so(
+    tmp_path, monkeypatch, backbone_folder
+):
+    from training.fewshot import budget
+    from training.fewshot.job import run_train_job
+
+    monkeypatch.setattr(budget, "TRAINING_SPEED", 1.0)
+    folder = job_folder(tmp_path / "job", backbone_folder, max_steps=2, time_budget_seconds=60.0)
+    texts, labels = tiny.texts(180, 7)
+    rare = [at for at in range(180) if labels[at] == tiny.LABELS[0].name][:2]
+    others = [at for at in range(180) if labels[at] != tiny.LABELS[0].name][:108]
+    lines = [
+        json.dumps({"id": at, "text": texts[at], "label": labels[at]}, ensure_ascii=False)
+        for at in (*rare, *others)
+    ]
+    (folder / "dev.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    events: list[dict] = []
+    run_train_job(folder, events.append, lambda: False)
+    result = json.loads((folder / "result.json").read_text())
+    dev = result["evaluations"]["dev"]
+    assert dev["n"] == 110
+    assert "folds" not in dev
+    said = [event["detail"] for event in result["warnings"] if event["code"] == "dev_alone"]
+    assert said == [{"n": 110}]
+    assert len((folder / "predictions.dev.jsonl").read_text().splitlines()) == 110
+
+
 def test_the_recipes_command_line_from_train_to_export(tmp_path, surroundings, backbone_folder):
     data, output = tmp_path / "data", tmp_path / "out"
     tiny.write_folder(data)

@@ -473,58 +473,6 @@ def test_a_damaged_model_folder_is_named(backbone, tmp_path: Path):
         model.load(tmp_path / "model")
 
 
-LAPTOP = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 12}
-
-
-def test_a_budget_shortens_long_trainings_and_leaves_short_ones_alone():
-    from training.fewshot.rates import epochs_within
-
-    def epochs(n: int, length: int, **changes: object) -> float:
-        config = FewShotConfig.from_json({"preset": "quick", "freeze_layers": 8, **changes})
-        return epochs_within(config, LAPTOP, [length] * n)
-
-    assert epochs(240, 30) == 8.0
-    assert epochs(400, 40) == 8.0
-    # A token in a layer takes 3.54 million operations. 0.8 * 180 s less one reading of 12 layers are left, and a pass
-    # over 4 layers, there and back, takes 12 of them.
-    token = 3_538_944
-    room = 0.8 * 180 - 12 * 400 * 100 * token / 85e9
-    assert epochs(400, 100) == math.floor(4 * room / (12 * 400 * 100 * token / 50e9)) / 4 == 3.5
-    assert epochs(500, 128) == 2.0
-    # 119 labels of 8 long texts have no room for two passes, but at least 60 updates of 16 texts are made.
-    assert epochs(952, 128) == 1.25
-    assert epochs(500, 128, freeze_layers=0) == 2.0
-    assert epochs(100, 128, freeze_layers=0, time_budget_seconds=1.0) == 8.0
-    assert epochs(952, 128, time_budget_seconds=None) == 8.0
-    assert epochs(952, 128, max_steps=300) == 8.0
-
-
-def test_a_shortened_run_says_so_and_begins_at_rows_fitted_to_the_texts(backbone, monkeypatch):
-    from training.fewshot import rates
-
-    monkeypatch.setattr(rates, "TRAINING_SPEED", 1.0)
-    data, events = tiny.data(), []
-    settings = {"method": "label_sentence", "template": "这是一条{mask}新闻。{text}", "learning_rate": 0.0}
-    config = FewShotConfig.from_json(
-        {**settings, "ppt_learning_rate": 0.0, "max_seq_length": 32, "seed": 1, "num_train_epochs": 100.0}
-    )
-    still = model.fit(config, data, backbone=backbone)
-    spread = {"save_steps": 50, "eval_steps": 150, "time_budget_seconds": 60.0}
-    short = model.fit(config.replace(**spread), data, None, events.append, backbone=backbone)
-    said = next(event for event in events if event.get("code") == "shortened")
-    assert said["detail"] == {"asked": 100.0, "epochs": 26.75, "seconds": 60}
-    assert short.config.num_train_epochs == short.notes["epochs"] == 26.75
-    # Of three hundred updates 81 are left: checkpoints and looks at dev come as often in the run as before.
-    assert (short.config.save_steps, short.config.eval_steps) == (14, 41)
-    # Nothing learns in either, so that what differs is where they begin.
-    train = data.train
-
-    def loss(fitted) -> float:
-        return fitted.evaluate(train, fitted.predict_proba(train.texts))["loss"]
-
-    assert loss(short) < loss(still)
-
-
 def test_few_updates_begin_at_the_texts_only_where_held_out_texts_say_so(backbone):
     data = tiny.data()
     labels = np.random.default_rng(3).permutation(data.train.labels)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+
+from training.fewshot.errors import Cancelled
 
 # Texts are sorted by length inside windows of this many batches: most of the padding goes, chance stays.
 WINDOW_BATCHES = 4
@@ -28,6 +32,39 @@ def eval_batches(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
     """Index arrays from the shortest rows to the longest."""
     order = np.argsort(np.asarray(lengths), kind="stable")
     return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Who is told how far a reading is, under the name `stage`, and who may stop it."""
+
+    stage: str = "predict"
+    on_event: Callable[[dict], None] | None = None
+    should_stop: Callable[[], bool] | None = None
+
+    def batches(self, lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:
+        """`eval_batches`, telling twice a second how far it is; nothing where all takes less. Raises Cancelled between two."""
+        done, began, told = 0, time.monotonic(), 0.0
+        for batch in eval_batches(lengths, batch_size):
+            if self.should_stop is not None and self.should_stop():
+                raise Cancelled(f"stopped after {done} of {len(lengths)} rows")
+            yield batch
+            done += len(batch)
+            seconds = time.monotonic() - began
+            if self.on_event is not None and (seconds - told > 0.5 or (told and done == len(lengths))):
+                told = seconds
+                self.on_event(
+                    {
+                        "type": "progress",
+                        "stage": self.stage,
+                        "step": done,
+                        "total": len(lengths),
+                        "eta_seconds": round(seconds / done * (len(lengths) - done), 1),
+                    }
+                )
+
+
+UNWATCHED = Watch()
 
 
 def pad_hidden(states: Sequence[np.ndarray]) -> np.ndarray:

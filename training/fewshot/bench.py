@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from training.fewshot.backbones import Backbone, sentence_prefix
+from training.fewshot.batching import Watch
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData
 from training.fewshot.pool import Lessons
@@ -99,6 +100,10 @@ class Bench(Order):
     @property
     def prefix(self) -> str:
         return sentence_prefix(self.backbone)
+
+    def watch(self, stage: str) -> Watch:
+        """The listener and the stop of this order, for a reading of the stage `stage`."""
+        return Watch(stage, self.emit, self.should_stop)
 
     def stage(self, name: str) -> None:
         self.emit({"type": "stage", "stage": name})

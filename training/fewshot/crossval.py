@@ -34,8 +34,8 @@ def cross_validate(
     """The dict E over train + dev, each text predicted by a model that never saw it, with `by` and `folds`.
 
     Each fold is the whole run over again, choices included. Where a run searches or reads the pool, all folds together
-    take its time budget once more; else each fold learns for as many passes as the run itself. `fold_accuracies` tells
-    how far they spread.
+    take its time budget once more. `folds`: fewer where a class has fewer texts. `fold_accuracies` tells how far they
+    spread.
     `on_predictions` hears those texts and their probabilities, (n_texts, n_labels).
     """
     from training.fewshot.model import fit

@@ -182,6 +182,7 @@ def _teach(
             )
             if not plan.pool_texts:
                 return [], [], plan
+        bench.emit({"type": "stage", "stage": "pool", "step": number + 1, "total": plan.teachers})
         proba = teacher.predict_proba(
             texts[: plan.pool_texts],
             on_event=_as_part(bench.emit, number, plan.teachers, "pool"),
@@ -260,7 +261,7 @@ def _as_part(emit: Listener, number: int, parts: int, stage: str = "teach") -> L
         kind = event.get("type")
         if kind == "warning" or event.get("stage") == "adapt":
             emit(event)
-        elif kind == "progress":
+        elif kind == "progress" and event["stage"] in ("train", "predict"):
             total = max(1, event["total"])
             # The teachers to come take about as long as this one.
             eta = event["eta_seconds"]

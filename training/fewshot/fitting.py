@@ -149,11 +149,19 @@ def class_weights(bench: Bench) -> np.ndarray | None:
 def calibrated(bench: Bench, model: FittedModel) -> FittedModel:
     """Sets temperature (or thresholds) by dev, which changes no single-label decision."""
     bench.emit({"type": "stage", "stage": "calibrate"})
+
+    def read(texts: tuple[str, ...]) -> np.ndarray:
+        logits = model.predict_logits(
+            texts, on_event=bench.emit, should_stop=bench.should_stop, stage="calibrate"
+        )
+        model.already_read = (texts, logits)
+        return logits
+
     if bench.multi_label:
         split = bench.dev if len(bench.dev) >= 20 else bench.train
         if bench.config.task == "hierarchical":
             model.calibration["parents"] = parents_of([label.name for label in bench.data.labels])
-        proba = probabilities(model.predict_logits(split.texts), model.calibration, True)
+        proba = probabilities(read(split.texts), model.calibration, True)
         shared = evaluation.shared_threshold(proba, split.labels)
         found = evaluation.best_thresholds(proba, split.labels, prior=shared, least=MIN_TEXTS_FOR_THRESHOLD)
         model.calibration["thresholds"] = [round(float(t), 6) for t in found]
@@ -162,7 +170,7 @@ def calibrated(bench: Bench, model: FittedModel) -> FittedModel:
             known = np.concatenate([bench.train.labels, bench.dev.labels])
             model.calibration["at_least_one"] = bool((known > 0).any(axis=1).all())
     elif len(bench.dev) >= 20:
-        logits = model.predict_logits(bench.dev.texts, should_stop=bench.should_stop)
+        logits = read(bench.dev.texts)
         model.calibration["temperature"] = round(evaluation.best_temperature(logits, bench.dev.labels), 6)
     return model
 

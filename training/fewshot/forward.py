@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import paddle
 
-from training.fewshot.batching import eval_batches
-from training.fewshot.errors import Cancelled
+from training.fewshot.batching import UNWATCHED, Watch
 from training.fewshot.runner import TextEncoder
 from training.fewshot.text_network import TextNetwork
 
@@ -21,20 +19,10 @@ def network_logits(
     texts: Sequence[str],
     *,
     batch_size: int = 64,
-    on_event: Callable[[dict], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    stage: str = "predict",
+    watch: Watch = UNWATCHED,
 ) -> np.ndarray:
     """(n_texts, n_labels) float32: logits of a network in evaluation mode, averaged over a text's views."""
-    return view_logits(
-        network,
-        encoder,
-        texts,
-        batch_size=batch_size,
-        on_event=on_event,
-        should_stop=should_stop,
-        stage=stage,
-    ).mean(axis=1)
+    return view_logits(network, encoder, texts, batch_size=batch_size, watch=watch).mean(axis=1)
 
 
 def view_logits(
@@ -43,24 +31,14 @@ def view_logits(
     texts: Sequence[str],
     *,
     batch_size: int = 64,
-    on_event: Callable[[dict], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    stage: str = "predict",
+    watch: Watch = UNWATCHED,
 ) -> np.ndarray:
     """(n_texts, n_views, n_labels) float32: the same, view by view."""
     n_views = len(encoder.views)
     if not len(texts):
         return np.zeros((0, n_views, network.n_labels), dtype=np.float32)
-    outputs = run_rows(
-        lambda arrays: network(*arrays),
-        network,
-        encoder,
-        encoder.rows(texts),
-        batch_size,
-        on_event,
-        should_stop,
-        stage,
-    )
+    rows = encoder.rows(texts)
+    outputs = run_rows(lambda arrays: network(*arrays), network, encoder, rows, batch_size, watch)
     return outputs.reshape(len(texts), n_views, -1)
 
 
@@ -70,36 +48,18 @@ def run_rows(
     encoder: TextEncoder,
     rows: Sequence[dict],
     batch_size: int,
-    on_event: Callable[[dict], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    stage: str = "predict",
+    watch: Watch = UNWATCHED,
 ) -> np.ndarray:
     """`function` of each batch's arrays, put back in the order of `rows`; batches hold rows of like length."""
     network.eval()
     outputs: np.ndarray | None = None
-    done, began, told = 0, time.monotonic(), 0.0
     with paddle.no_grad():
-        for batch in eval_batches([len(row["input_ids"]) for row in rows], batch_size):
-            if should_stop is not None and should_stop():
-                raise Cancelled(f"stopped after {done} of {len(rows)} rows")
+        for batch in watch.batches([len(row["input_ids"]) for row in rows], batch_size):
             arrays = encoder.collate([rows[i] for i in batch])
             values = function([paddle.to_tensor(arrays[name]) for name in encoder.inputs]).numpy()
             if outputs is None:
                 outputs = np.zeros((len(rows), *values.shape[1:]), dtype=np.float32)
             outputs[batch] = values
-            done += len(batch)
-            seconds = time.monotonic() - began
-            if on_event is not None and (seconds - told > 0.5 or done == len(rows)):
-                told = seconds
-                on_event(
-                    {
-                        "type": "progress",
-                        "stage": stage,
-                        "step": done,
-                        "total": len(rows),
-                        "eta_seconds": round(seconds / done * (len(rows) - done), 1),
-                    }
-                )
     return outputs if outputs is not None else np.zeros((0, 0), dtype=np.float32)
 
 
@@ -121,13 +81,14 @@ def read_states(
     layers: int,
     finish: Finish | None = None,
     batch_size: int = 32,
+    watch: Watch = UNWATCHED,
 ) -> tuple[States, np.ndarray]:
     """The states of rows, and what `finish(hidden [n, L, H], regions [n, L])` makes of them: float32 [rows, …]."""
     network.eval()
     states: dict[int, np.ndarray] = {}
     outputs: dict[int, np.ndarray] = {}
     with paddle.no_grad():
-        for batch in eval_batches([len(row["input_ids"]) for row in rows], batch_size):
+        for batch in watch.batches([len(row["input_ids"]) for row in rows], batch_size):
             arrays = {k: paddle.to_tensor(v) for k, v in encoder.collate([rows[i] for i in batch]).items()}
             hidden = network.embed(arrays["input_ids"], arrays["token_type_ids"], arrays["position_ids"])
             regions = network.regions(arrays["token_type_ids"], arrays["attention_mask"])

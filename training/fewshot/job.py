@@ -71,7 +71,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     from training.fewshot.backbones import resolve
     from training.fewshot.config import FewShotConfig
     from training.fewshot.crossval import cross_validate
-    from training.fewshot.data import dev_is_too_small
+    from training.fewshot.data import dev_is_too_small, warning
     from training.fewshot.memory import peak_bytes
     from training.fewshot.verbalizer import Label
 
@@ -100,13 +100,14 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     )
     if not config.save_steps and config.method not in ("probe", "zero_shot"):
         config = with_checkpoints(config, len(data.train.with_labels()))
-    small_dev = dev_is_too_small(data, config.task)
-    if small_dev and config.time_budget_seconds is not None and config.searches:
-        # Cross-validation takes the budget once more: half for each keeps what the form promised.
-        config = config.replace(time_budget_seconds=config.time_budget_seconds / 2)
+    judging = None
+    if dev_is_too_small(data, config.task):
+        from training.fewshot.budget import judging_within
+
+        judging = judging_within(config, data, backbone)
     seconds["load"] = time.monotonic() - began
     fitted = models.fit(
-        config,
+        judging.run if judging else config,
         data,
         folder / "checkpoints",
         listen,
@@ -127,15 +128,24 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
             )
             if split.labelled.any():
                 evaluations[name] = asked.evaluate(split, probas[name])
-    if small_dev:
+    if judging and not judging.folds:
+        listen(
+            warning(
+                "dev_alone",
+                f"the time budget has no room for cross-validation: the {len(data.dev)} dev texts are judged by alone",
+                n=len(data.dev),
+            )
+        )
+    elif judging:
         # The texts behind dev's figures are then those of the folds, and predictions.dev.jsonl lists them.
         def keep(whole, proba) -> None:
             judged["dev"], probas["dev"] = whole, proba
 
         evaluations["dev"] = cross_validate(
-            config,
+            judging.fold,
             data,
             backbone=backbone,
+            folds=judging.folds,
             on_event=emit,
             should_stop=should_stop,
             on_predictions=keep,

@@ -15,7 +15,7 @@ import paddle
 from paddle import nn
 
 from training.fewshot import checkpoint, distributed, loop_state, losses
-from training.fewshot.batching import epoch_batches, pad_hidden
+from training.fewshot.batching import Watch, epoch_batches, pad_hidden
 from training.fewshot.config import FewShotConfig
 from training.fewshot.encoder_layer import NoiseSource
 from training.fewshot.errors import Cancelled, TrainingDiverged
@@ -249,7 +249,8 @@ class Loop:
         if not self.first_layer:
             self.states = None
         elif self.states is None or self.states.layers != frozen:
-            self.states, _ = read_states(network, self.encoder, self.rows, frozen)
+            watch = Watch("prepare", self.emit, self.should_stop)
+            self.states, _ = read_states(network, self.encoder, self.rows, frozen, watch=watch)
         self.words = UsedWords(network, self.rows, (self.encoder.pad_id, *self.also_used))
         self.rows = self.words.rows
         self.trained = {name: p for name, p in network.named_parameters() if not p.stop_gradient}

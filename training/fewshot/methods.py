@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from training.fewshot import auto, distil, encoding, evaluation, linear, probe, refit, start, verbalizer
 from training.fewshot.adapt import load_adapted
-from training.fewshot.backbones import Backbone
 from training.fewshot.bench import Bench, Order
+from training.fewshot.budget import keep_to_budget
 from training.fewshot.data import is_pair, warning
 from training.fewshot.errors import UnsupportedMethod
 from training.fewshot.fitting import calibrated, make_model, train
-from training.fewshot.model import FittedModel, choose_device
+from training.fewshot.model import FittedModel
 from training.fewshot.networks import (
     FineTuneNetwork,
     LabelSentenceNetwork,
@@ -24,8 +23,8 @@ from training.fewshot.networks import (
     rebuild,
 )
 from training.fewshot.pairs import pair_features, spread_of_pairs
-from training.fewshot.rates import LEAST_UPDATES, epochs_within, total_steps
-from training.fewshot.runner import TextEncoder, well_formed
+from training.fewshot.rates import LEAST_UPDATES, layers_left_alone, total_steps
+from training.fewshot.runner import TextEncoder
 from training.fewshot.sentences import choose_templates, label_vectors, text_vectors
 from training.fewshot.template import Template, parse
 from training.fewshot.templates import DEFAULT_TEMPLATE
@@ -43,9 +42,9 @@ def fit_method(order: Order) -> FittedModel:
         return refit.fit_twice(order, fit_method)
     if config.method == "auto" or auto.asks_dev_of_the_reading(order):
         return auto.fit_auto(order, fit_method)
-    if config.freeze_layers < 0:
-        config = config.replace(freeze_layers=frozen_by_default(config.method, order.backbone))
-    bench = Bench.of(order.but(config=config))
+    bench = Bench.of(
+        order.but(config=config.replace(freeze_layers=layers_left_alone(config, order.backbone)))
+    )
     zero_shot = {"label_sentence": fit_label_sentence, "cloze": fit_prompt, "mixture": fit_mixture}
     makers = {
         "label_sentence": fit_label_sentence,
@@ -69,44 +68,6 @@ def fit_method(order: Order) -> FittedModel:
     if config.use_pool and config.method in distil.METHODS:
         return distil.fit_with_pool(bench, makers[config.method])
     return makers[config.method](bench)
-
-
-def keep_to_budget(bench: Bench) -> None:
-    """Fewer passes over the training texts where the time budget has no room for all (see `rates.epochs_within`)."""
-    config = bench.config
-    if choose_device(config.device) != "cpu":
-        return
-    texts = [well_formed(text) for text in bench.train.texts]
-    found = bench.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    lengths = [min(bench.max_length, len(one.ids)) for one in found] * config.rows_per_text
-    epochs = epochs_within(config, bench.backbone.config, lengths)
-    if epochs < config.num_train_epochs:
-        bench.warn(
-            warning(
-                "shortened",
-                f"the time budget of {config.time_budget_seconds:.0f} s has room for {epochs:g} of "
-                f"{config.num_train_epochs:g} passes over the training texts",
-                asked=config.num_train_epochs,
-                epochs=epochs,
-                seconds=round(config.time_budget_seconds or 0),
-            )
-        )
-        # What was spread over the whole run stays spread over the shorter one: a killed run loses no more than before.
-        share = epochs / config.num_train_epochs
-        every = {name: math.ceil(share * getattr(config, name)) for name in ("save_steps", "eval_steps")}
-        bench.config = config.replace(num_train_epochs=epochs, **every)
-        bench.notes["epochs"] = epochs
-
-
-def frozen_by_default(method: str, backbone: Backbone) -> int:
-    """Layers left as they are when the configuration leaves it open.
-
-    A sentence encoder already reads the label sentences; training its upper third reached the same held-out accuracy
-    on tnews' train and dev (55.2 and 54.6 % over two seeds; all layers: 55.8 % on dev alone, where the upper third had
-    57.1 %) in less than half the time, since what the frozen layers give is computed once.
-    """
-    reads_sentences = method in ("label_sentence", "mixture", "pair")
-    return 2 * int(backbone.config["num_hidden_layers"]) // 3 if reads_sentences else 0
 
 
 def fit_label_sentence(bench: Bench) -> FittedModel:

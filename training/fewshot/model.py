@@ -16,6 +16,7 @@ import numpy as np
 from training.fewshot import data as datas
 from training.fewshot import evaluation
 from training.fewshot.backbones import Backbone, resolve
+from training.fewshot.batching import Watch
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, Split
 from training.fewshot.errors import BadCheckpoint, DeviceError, EngineError, VocabularyMismatch
@@ -57,6 +58,8 @@ class FittedModel:
     warnings: list[dict] = dataclasses.field(default_factory=list)
     # With `refit_on_dev`, the model that had not learnt dev: what dev may be measured by. Not saved.
     before_refit: FittedModel | None = None
+    # The texts that calibration read and their logits: long texts are not read twice. Not saved.
+    already_read: tuple[tuple[str, ...], np.ndarray] | None = None
 
     @property
     def judged_by_dev(self) -> FittedModel:
@@ -87,6 +90,8 @@ class FittedModel:
         stage: str = "predict",
     ) -> np.ndarray:
         """(n_texts, n_labels) float32, the mean over views, before calibration."""
+        if self.already_read is not None and self.already_read[0] == tuple(texts):
+            return self.already_read[1].copy()
         from training.fewshot.forward import network_logits
 
         return network_logits(
@@ -94,9 +99,7 @@ class FittedModel:
             TextEncoder(self.encoding, self.tokenizer),
             texts,
             batch_size=batch_size or self.config.eval_batch_size,
-            on_event=on_event,
-            should_stop=should_stop,
-            stage=stage,
+            watch=Watch(stage, on_event, should_stop),
         )
 
     def predict_proba(self, texts: Sequence[str], **options) -> np.ndarray:

@@ -21,7 +21,8 @@ def pair_features(
         ids, types, positions, mask = arrays
         return network.read(network.embed(ids, types, positions), network.regions(types, mask))
 
-    return run_rows(compared, network, encoder, encoder.rows(texts), bench.config.eval_batch_size)
+    rows = encoder.rows(texts)
+    return run_rows(compared, network, encoder, rows, bench.config.eval_batch_size, bench.watch("prepare"))
 
 
 def spread_of_pairs(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

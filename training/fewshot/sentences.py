@@ -40,12 +40,12 @@ def text_vectors(
     rows = encoder.rows(texts)
     layers = bench.config.frozen_layers(reader.depth)
     if not keep or layers <= 0:
-        return _read_rows(reader, encoder, rows, bench.config.eval_batch_size)
+        return _read_rows(reader, bench, encoder, rows)
 
     def finish(hidden, regions):
         return mean_vector(reader.run_layers(hidden, regions, layers), regions)
 
-    bench.states, vectors = read_states(reader, encoder, rows, layers, finish)
+    bench.states, vectors = read_states(reader, encoder, rows, layers, finish, watch=bench.watch("prepare"))
     return unit(vectors)
 
 
@@ -63,15 +63,16 @@ def _read(reader: TextNetwork, bench: Bench, ids: list[list[int]]) -> np.ndarray
         }
         for row in ids
     ]
-    return _read_rows(reader, encoder, rows, bench.config.eval_batch_size)
+    return _read_rows(reader, bench, encoder, rows)
 
 
-def _read_rows(reader: TextNetwork, encoder: TextEncoder, rows: list[dict], batch_size: int) -> np.ndarray:
+def _read_rows(reader: TextNetwork, bench: Bench, encoder: TextEncoder, rows: list[dict]) -> np.ndarray:
     def vectors(arrays):
         hidden = reader.run_layers(reader.embed(*arrays[:3]), arrays[3])
         return mean_vector(hidden, arrays[3])
 
-    return unit(run_rows(vectors, reader, encoder, rows, batch_size))
+    batch_size = bench.config.eval_batch_size
+    return unit(run_rows(vectors, reader, encoder, rows, batch_size, bench.watch("prepare")))
 
 
 def choose_templates(bench: Bench, reader: TextNetwork, vectors: np.ndarray) -> list[Template]:

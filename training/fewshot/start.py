@@ -35,7 +35,8 @@ def offsets(bench: Bench, network: TextNetwork, encoding: dict) -> np.ndarray:
         return np.zeros((n_views, network.n_labels), dtype=np.float32)
     texts = [""] if kind == "empty" else _reference_texts(bench)
     encoder = TextEncoder(encoding, bench.tokenizer)
-    logits = view_logits(network, encoder, texts, batch_size=bench.config.eval_batch_size)
+    batch_size = bench.config.eval_batch_size
+    logits = view_logits(network, encoder, texts, batch_size=batch_size, watch=bench.watch("prepare"))
     return logits.mean(axis=0)
 
 
@@ -55,7 +56,9 @@ def at_shares(bench: Bench, model: FittedModel) -> None:
     For several labels a text: rare labels else begin at one half, and most of a short training goes by while they sink.
     """
     encoder = TextEncoder(model.encoding, bench.tokenizer)
-    logits = view_logits(model.network, encoder, bench.train.texts, batch_size=bench.config.eval_batch_size)
+    batch_size = bench.config.eval_batch_size
+    watch = bench.watch("prepare")
+    logits = view_logits(model.network, encoder, bench.train.texts, batch_size=batch_size, watch=watch)
     shares = (bench.train.labels.sum(axis=0) + 0.5) / (len(bench.train) + 1.0)
     by_view = [to_shares(logits[:, view], shares) for view in range(logits.shape[1])]
     model.network.shift_views(np.stack(by_view))
@@ -81,9 +84,10 @@ def mixture_weight(bench: Bench, model: FittedModel) -> float:
     if len(split) < MIN_TEXTS_FOR_WEIGHT:
         return 0.5
     encoder = TextEncoder(model.encoding, bench.tokenizer)
-    logits = view_logits(model.network, encoder, split.texts, batch_size=bench.config.eval_batch_size).astype(
-        np.float64
-    )
+    batch_size = bench.config.eval_batch_size
+    watch = bench.watch("calibrate")
+    logits = view_logits(model.network, encoder, split.texts, batch_size=batch_size, watch=watch)
+    logits = logits.astype(np.float64)
     read, completed = logits[:, 0], logits[:, 1:].mean(axis=1)
 
     def loss(weight: float) -> float:

@@ -1,0 +1,142 @@
+"""What a time budget has room for: reckoned from tokens and layers, never looked up on a clock (decision 0006)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer
+
+from training.fewshot.backbones import Backbone
+from training.fewshot.bench import Bench
+from training.fewshot.config import FewShotConfig
+from training.fewshot.data import FewShotData, warning
+from training.fewshot.model import choose_device
+from training.fewshot.rates import LEAST_UPDATES, layers_left_alone
+from training.fewshot.runner import well_formed
+from training.fewshot.tokenization import load_tokenizer
+
+# Multiplications and additions a second of two cores of a laptop, reading and training; measured on 952 texts of 128
+# tokens. Fixed numbers, so that a run's length depends on its settings and texts alone and can be repeated elsewhere.
+READING_SPEED, TRAINING_SPEED = 85e9, 50e9
+# The rest of the time budget is for loading, dev and test.
+TRAINING_SHARE = 0.8
+# So many texts of dev tell an accuracy to within ten points.
+DEV_ALONE_TEXTS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Judging:
+    """What a run and the cross-validation behind it learn with. `folds` of 0: dev is judged by alone, however small."""
+
+    run: FewShotConfig
+    fold: FewShotConfig
+    folds: int
+
+
+def keep_to_budget(bench: Bench) -> None:
+    """Fewer passes over the training texts where the time budget has no room for all (see `epochs_within`)."""
+    config = bench.config
+    if choose_device(config.device) != "cpu":
+        return
+    lengths = row_lengths(config, bench.backbone, bench.tokenizer, bench.train.texts)
+    epochs = epochs_within(config, bench.backbone.config, lengths)
+    if epochs < config.num_train_epochs:
+        bench.warn(
+            warning(
+                "shortened",
+                f"the time budget of {config.time_budget_seconds:.0f} s has room for {epochs:g} of "
+                f"{config.num_train_epochs:g} passes over the training texts",
+                asked=config.num_train_epochs,
+                epochs=epochs,
+                seconds=round(config.time_budget_seconds or 0),
+            )
+        )
+        # What was spread over the whole run stays spread over the shorter one: a killed run loses no more than before.
+        share = epochs / config.num_train_epochs
+        every = {name: math.ceil(share * getattr(config, name)) for name in ("save_steps", "eval_steps")}
+        bench.config = config.replace(num_train_epochs=epochs, **every)
+        bench.notes["epochs"] = epochs
+
+
+def judging_within(config: FewShotConfig, data: FewShotData, backbone: Backbone) -> Judging:
+    """How a run whose dev is too small keeps to its time budget with all that cross-validation trains.
+
+    A fold learns for as many passes as the run. Where there is no room for all folds there are fewer, two at least;
+    where there is none for two, a dev of DEV_ALONE_TEXTS stands alone, and with fewer the run itself learns for as long
+    as leaves that room. A run that looks at the clock gets half of its time, its folds the other half.
+    """
+    as_asked = Judging(config, config, config.cross_validation_folds)
+    if config.time_budget_seconds is None or config.method in ("probe", "zero_shot"):
+        return as_asked
+    if config.searches:
+        half = config.replace(time_budget_seconds=config.time_budget_seconds / 2)
+        return Judging(half, half, config.cross_validation_folds)
+    if choose_device(config.device) != "cpu":
+        return as_asked
+    settled = config.replace(freeze_layers=layers_left_alone(config, backbone))
+    tokenizer = load_tokenizer(backbone.path)
+    train, dev = data.train.with_labels(), data.dev.with_labels()
+    lengths = row_lengths(settled, backbone, tokenizer, train.texts)
+    tokens = sum(lengths)
+    all_tokens = tokens + sum(row_lengths(settled, backbone, tokenizer, dev.texts))
+    alone = len(dev) >= DEV_ALONE_TEXTS
+    run = config
+    if not alone:
+        run = config.replace(time_budget_seconds=config.time_budget_seconds * tokens / (tokens + all_tokens))
+    epochs = epochs_within(
+        settled.replace(time_budget_seconds=run.time_budget_seconds), backbone.config, lengths
+    )
+    fold = config.replace(num_train_epochs=epochs, time_budget_seconds=None)
+    if epochs == config.num_train_epochs:
+        run = config
+    reading, epoch = reckoned_seconds(settled, backbone.config, tokens)
+    passes = epochs
+    if config.max_steps > 0:
+        passes = (
+            config.max_steps * config.train_batch_size * config.gradient_accumulation_steps / len(lengths)
+        )
+    a_run = reading + passes * epoch
+    # Of k folds each learns (k - 1) / k of all texts; a number of steps takes as long whatever the texts.
+    room = TRAINING_SHARE * config.time_budget_seconds - a_run
+    for folds in range(config.cross_validation_folds, 1, -1):
+        if (folds if config.max_steps > 0 else (folds - 1) * all_tokens / tokens) * a_run <= room:
+            return Judging(run, fold, folds)
+    return Judging(run, fold, 0 if alone else 2)
+
+
+def row_lengths(
+    config: FewShotConfig, backbone: Backbone, tokenizer: Tokenizer, texts: Sequence[str]
+) -> list[int]:
+    """Tokens of each row that `texts` are trained as."""
+    longest = min(config.max_seq_length, int(backbone.config["max_position_embeddings"]))
+    found = tokenizer.encode_batch_fast([well_formed(text) for text in texts], add_special_tokens=False)
+    return [min(longest, len(one.ids)) for one in found] * config.rows_per_text
+
+
+def epochs_within(config: FewShotConfig, backbone: dict, lengths: Sequence[int]) -> float:
+    """`config.num_train_epochs`, or as many (in quarters, at least LEAST_UPDATES) as the time budget has room for.
+
+    `lengths`: tokens of each training row. `config.freeze_layers` must have been settled.
+    """
+    if config.time_budget_seconds is None or config.max_steps > 0:
+        return config.num_train_epochs
+    reading, epoch = reckoned_seconds(config, backbone, sum(lengths))
+    room = TRAINING_SHARE * config.time_budget_seconds - reading
+    least = math.ceil(4 * LEAST_UPDATES * config.train_batch_size / len(lengths)) / 4
+    return min(config.num_train_epochs, max(least, math.floor(4 * room / epoch) / 4))
+
+
+def reckoned_seconds(config: FewShotConfig, backbone: dict, tokens: int) -> tuple[float, float]:
+    """(reading `tokens` tokens once, a pass of training over them), in seconds of two cores of a laptop.
+
+    `config.freeze_layers` must have been settled."""
+    hidden, inner = backbone["hidden_size"], backbone["intermediate_size"]
+    layers = int(backbone["num_hidden_layers"])
+    frozen = config.frozen_layers(layers)
+    # Multiplications and additions of one token in one layer: four projections and the feed-forward's two.
+    once = max(1, tokens) * 2 * (4 * hidden**2 + 2 * hidden * inner)
+    # Backwards costs twice what forwards does.
+    epoch = max(1, 3 * (layers - frozen)) * once * (2 if config.use_rdrop else 1) / TRAINING_SPEED
+    return layers * once / READING_SPEED, epoch

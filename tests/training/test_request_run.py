@@ -87,6 +87,26 @@ def test_preset_best_compares_methods_unless_another_one_is_chosen(chosen, prese
     assert (run.folder / "pool.jsonl").exists() == (preset == "best")
 
 
+@pytest.mark.parametrize(
+    ("preset", "minutes", "seconds"),
+    [("quick", "", 180.0), ("quick", "10", 600.0), ("best", "5", 300.0), ("", "2.5", 150.0), ("", "", None)],
+)
+def test_the_time_budget_is_the_presets_or_ones_own(preset, minutes, seconds):
+    project, _ = make_trainable_project(n_train=2, n_dev=1, n_test=1, n_pool=3)
+    run = request(project, preset=preset, time_budget_minutes=minutes)
+    assert run.config["time_budget_seconds"] == seconds
+    again = runs.retry_run(run=run, user=project.created_by, token=str(uuid.uuid4()))
+    assert again.config["time_budget_seconds"] == seconds
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "100000", "很久"])
+def test_a_time_budget_that_is_none_is_refused(minutes):
+    project, _ = make_trainable_project(n_train=1, n_dev=1, n_test=1)
+    with pytest.raises(runs.RunRefused) as refused:
+        request(project, time_budget_minutes=minutes)
+    assert "time_budget_minutes" in refused.value.form.errors
+
+
 def test_a_run_remembers_the_templates_that_it_is_trained_with():
     project, _ = make_trainable_project(n_train=1, n_dev=1, n_test=1)
     own = project.templates.first().text

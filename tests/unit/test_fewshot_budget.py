@@ -57,8 +57,9 @@ def test_a_shortened_run_says_so_and_begins_at_rows_fitted_to_the_texts(backbone
     said = next(event for event in events if event.get("code") == "shortened")
     assert said["detail"] == {"asked": 100.0, "epochs": 26.75, "seconds": 60}
     assert short.config.num_train_epochs == short.notes["epochs"] == 26.75
-    # Of three hundred updates 81 are left: checkpoints and looks at dev come as often in the run as before.
-    assert (short.config.save_steps, short.config.eval_steps) == (14, 41)
+    # Of three hundred updates 81 are left: checkpoints come as often in the run as before, and of the looks at dev the
+    # last one stays.
+    assert (short.config.save_steps, short.config.eval_steps) == (14, 81)
     # Nothing learns in either, so that what differs is where they begin.
     train = data.train
 
@@ -129,6 +130,40 @@ def test_a_number_of_steps_takes_as_long_in_every_fold(backbone, slow):
     assert judging(backbone, 63.0, 0, max_steps=30).folds == 4
     assert judging(backbone, 60.0, 0, max_steps=30).folds == 3
     assert judging(backbone, 10.0, 0, max_steps=30).folds == 2
+
+
+def test_looks_at_dev_take_what_the_training_leaves(monkeypatch):
+    # A token in a layer takes 3.54 million operations; reading dev's 400 * 100 tokens in 12 layers takes 20 s here.
+    monkeypatch.setattr(budget, "READING_SPEED", 400 * 100 * 12 * 3_538_944 / 20.0)
+    monkeypatch.setattr(budget, "TRAINING_SPEED", 240 * 30 * 12 * 3_538_944 / 10.0)
+    config = FewShotConfig.from_json({"preset": "quick", "freeze_layers": 8, "eval_steps": 15})
+
+    def between(dev_tokens: int, **changes: object) -> int:
+        lengths = [30] * 240
+        return budget.steps_between_looks(config.replace(**changes), LAPTOP, lengths, dev_tokens)
+
+    # Eight passes of 15 updates take 80 s, one reading 240 * 30 / 40000 of 20 s = 3.6 s: of 0.9 * 180 s are 78.4 left,
+    # three looks.
+    assert between(40_000) == 40
+    assert between(10_000) == 15
+    assert between(400_000) == 120
+    assert between(0) == 15
+    assert between(40_000, eval_steps=0) == 0
+    assert between(40_000, time_budget_seconds=None) == 15
+    assert between(40_000, load_best_model_at_end=True) == 15
+    assert between(40_000, early_stopping_patience=2) == 15
+
+
+def test_looks_at_dev_leave_room_for_the_folds(backbone, slow, monkeypatch):
+    # Half of all texts are dev's, a look at them takes a second, a run 41 s: two folds take 82 s.
+    monkeypatch.setattr(budget, "READING_SPEED", LAYERS * N_TEXTS * 6 * TOKEN / 1.0)
+    looking = judging(backbone, 152.0, 36, eval_steps=15)
+    # 0.8 * 152 s less the run's 41 and the last look leave 79.6 s: not even two folds fit, and dev is too small to do without.
+    assert (looking.folds, looking.run.eval_steps) == (2, 120)
+    # 0.8 * 160 s leave 86 s, and after the folds four looks besides the last.
+    assert judging(backbone, 160.0, 36, eval_steps=15).folds == 2
+    assert judging(backbone, 160.0, 36, eval_steps=15).run.eval_steps == 24
+    assert judging(backbone, 160.0, 36).run.eval_steps == 0
 
 
 def test_a_run_that_looks_at_the_clock_shares_its_time_with_its_folds(backbone, slow):

@@ -13,7 +13,7 @@ from training.fewshot.bench import Bench
 from training.fewshot.config import FewShotConfig
 from training.fewshot.data import FewShotData, warning
 from training.fewshot.model import choose_device
-from training.fewshot.rates import LEAST_UPDATES, layers_left_alone
+from training.fewshot.rates import LEAST_UPDATES, layers_left_alone, total_steps
 from training.fewshot.runner import well_formed
 from training.fewshot.tokenization import load_tokenizer
 
@@ -22,6 +22,8 @@ from training.fewshot.tokenization import load_tokenizer
 READING_SPEED, TRAINING_SPEED = 85e9, 50e9
 # The rest of the time budget is for loading, dev and test.
 TRAINING_SHARE = 0.8
+# Of that rest, what looks at dev along the way may take.
+LOOKING_SHARE = 0.1
 # So many texts of dev tell an accuracy to within ten points.
 DEV_ALONE_TEXTS = 100
 
@@ -36,9 +38,10 @@ class Judging:
 
 
 def keep_to_budget(bench: Bench) -> None:
-    """Fewer passes over the training texts where the time budget has no room for all (see `epochs_within`)."""
+    """Fewer passes over the training texts where the time budget has no room for all (see `epochs_within`), and fewer
+    looks at dev along the way, where nothing but the curve needs them (see `steps_between_looks`)."""
     config = bench.config
-    if choose_device(config.device) != "cpu":
+    if config.time_budget_seconds is None or choose_device(config.device) != "cpu":
         return
     lengths = row_lengths(config, bench.backbone, bench.tokenizer, bench.train.texts)
     epochs = epochs_within(config, bench.backbone.config, lengths)
@@ -50,7 +53,7 @@ def keep_to_budget(bench: Bench) -> None:
                 f"{config.num_train_epochs:g} passes over the training texts",
                 asked=config.num_train_epochs,
                 epochs=epochs,
-                seconds=round(config.time_budget_seconds or 0),
+                seconds=round(config.time_budget_seconds),
             )
         )
         # What was spread over the whole run stays spread over the shorter one: a killed run loses no more than before.
@@ -58,6 +61,9 @@ def keep_to_budget(bench: Bench) -> None:
         every = {name: math.ceil(share * getattr(config, name)) for name in ("save_steps", "eval_steps")}
         bench.config = config.replace(num_train_epochs=epochs, **every)
         bench.notes["epochs"] = epochs
+    on_dev = sum(row_lengths(config, bench.backbone, bench.tokenizer, bench.dev.texts))
+    between = steps_between_looks(bench.config, bench.backbone.config, lengths, on_dev)
+    bench.config = bench.config.replace(eval_steps=between)
 
 
 def judging_within(config: FewShotConfig, data: FewShotData, backbone: Backbone) -> Judging:
@@ -91,19 +97,23 @@ def judging_within(config: FewShotConfig, data: FewShotData, backbone: Backbone)
     fold = config.replace(num_train_epochs=epochs, time_budget_seconds=None)
     if epochs == config.num_train_epochs:
         run = config
-    reading, epoch = reckoned_seconds(settled, backbone.config, tokens)
-    passes = epochs
-    if config.max_steps > 0:
-        passes = (
-            config.max_steps * config.train_batch_size * config.gradient_accumulation_steps / len(lengths)
-        )
-    a_run = reading + passes * epoch
-    # Of k folds each learns (k - 1) / k of all texts; a number of steps takes as long whatever the texts.
-    room = TRAINING_SHARE * config.time_budget_seconds - a_run
-    for folds in range(config.cross_validation_folds, 1, -1):
-        if (folds if config.max_steps > 0 else (folds - 1) * all_tokens / tokens) * a_run <= room:
-            return Judging(run, fold, folds)
-    return Judging(run, fold, 0 if alone else 2)
+    settled = settled.replace(num_train_epochs=epochs)
+    a_run = training_seconds(settled, backbone.config, lengths)
+    a_look = reckoned_seconds(settled, backbone.config, all_tokens - tokens)[0] if len(dev) else 0.0
+    room = TRAINING_SHARE * config.time_budget_seconds - a_run - a_look
+
+    def together(folds: int) -> float:
+        # Of k folds each learns (k - 1) / k of all texts; a number of steps takes as long whatever the texts.
+        return a_run * (folds if config.max_steps > 0 else (folds - 1) * all_tokens / tokens)
+
+    fitting = (folds for folds in range(config.cross_validation_folds, 1, -1) if together(folds) <= room)
+    folds = next(fitting, 0 if alone else 2)
+    if folds and a_look and config.eval_steps and not _looks_decide(config):
+        # The looks along the way take what the folds leave.
+        looks = 1 + max(0, math.floor((room - together(folds)) / a_look))
+        between = math.ceil(total_steps(config, len(lengths)) / looks)
+        run = run.replace(eval_steps=max(config.eval_steps, between))
+    return Judging(run, fold, folds)
 
 
 def row_lengths(
@@ -126,6 +136,36 @@ def epochs_within(config: FewShotConfig, backbone: dict, lengths: Sequence[int])
     room = TRAINING_SHARE * config.time_budget_seconds - reading
     least = math.ceil(4 * LEAST_UPDATES * config.train_batch_size / len(lengths)) / 4
     return min(config.num_train_epochs, max(least, math.floor(4 * room / epoch) / 4))
+
+
+def steps_between_looks(
+    config: FewShotConfig, backbone: dict, lengths: Sequence[int], dev_tokens: int
+) -> int:
+    """`config.eval_steps`, or more, so that the looks at dev fit into what the training leaves of the time budget.
+
+    One look stays, the last. Where stopping or the kept weights hang on the looks, they are as asked."""
+    asked = config.eval_steps
+    if not asked or not dev_tokens or config.time_budget_seconds is None or _looks_decide(config):
+        return asked
+    room = (TRAINING_SHARE + LOOKING_SHARE) * config.time_budget_seconds
+    room -= training_seconds(config, backbone, lengths)
+    looks = max(1, math.floor(room / reckoned_seconds(config, backbone, dev_tokens)[0]))
+    return max(asked, math.ceil(total_steps(config, len(lengths)) / looks))
+
+
+def _looks_decide(config: FewShotConfig) -> bool:
+    return config.load_best_model_at_end or config.early_stopping_patience is not None
+
+
+def training_seconds(config: FewShotConfig, backbone: dict, lengths: Sequence[int]) -> float:
+    """All passes over rows of `lengths` tokens, after one reading. `config.freeze_layers` must have been settled."""
+    reading, epoch = reckoned_seconds(config, backbone, sum(lengths))
+    passes = config.num_train_epochs
+    if config.max_steps > 0:
+        passes = (
+            config.max_steps * config.train_batch_size * config.gradient_accumulation_steps / len(lengths)
+        )
+    return reading + passes * epoch
 
 
 def reckoned_seconds(config: FewShotConfig, backbone: dict, tokens: int) -> tuple[float, float]:

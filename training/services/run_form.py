@@ -22,6 +22,8 @@ from training.services.readiness_words import method_for
 
 DEFAULTS = FewShotConfig()
 MAX_EXTRA_TEMPLATES = 7
+# A day: whoever wants more leaves the budget to the preset or sets passes.
+MAX_BUDGET_MINUTES = 24 * 60
 METHODS = [
     ("auto", gettext_lazy("自动（比较几种方法，取最好的）")),
     ("label_sentence", gettext_lazy("标签句（与每个标签的句子比较，标得少时最稳）")),
@@ -146,6 +148,14 @@ class RunForm(forms.Form):
             )
             self.fields[name].widget.attrs["step"] = "any" if kind is forms.FloatField else "1"
             self.fields[name].initial = None if name == "eval_steps" else getattr(DEFAULTS, name)
+        self.fields["time_budget_minutes"] = forms.FloatField(
+            label=_("时间预算（分钟）"),
+            help_text=_("留空按预设：快速 3 分钟，尽力 30 分钟"),
+            min_value=0.5,
+            max_value=MAX_BUDGET_MINUTES,
+            required=False,
+        )
+        self.fields["time_budget_minutes"].widget.attrs["step"] = "any"
         for name, label in FLAGS.items():
             self.fields[name] = forms.BooleanField(label=label, required=False)
             self.fields[name].initial = getattr(DEFAULTS, name)
@@ -173,7 +183,7 @@ class RunForm(forms.Form):
     @property
     def setting_fields(self) -> list[forms.BoundField]:
         """The other selects and the numbers of the advanced fold, in order."""
-        return [self[name] for name in ("device", *OTHER_SELECTS, *NUMBERS)]
+        return [self[name] for name in ("time_budget_minutes", "device", *OTHER_SELECTS, *NUMBERS)]
 
     @property
     def prompt_template(self) -> PromptTemplate | None:
@@ -242,6 +252,8 @@ class RunForm(forms.Form):
             value = cleaned.get(name)
             if value not in (None, ""):
                 values[name] = value
+        if cleaned.get("time_budget_minutes"):
+            values["time_budget_seconds"] = 60.0 * cleaned["time_budget_minutes"]
         for name in FLAGS:
             if cleaned.get(name):
                 values[name] = True
@@ -255,6 +267,9 @@ def form_data_of(config: dict[str, Any], *, template_id: int | None) -> dict[str
     data = {name: config[name] for name in names if name in known and config.get(name) is not None}
     if config.get("extra_templates"):
         data["extra_templates"] = json.dumps(config["extra_templates"], ensure_ascii=False)
+    seconds = config.get("time_budget_seconds")
+    if seconds and seconds != ENGINE_PRESETS.get(config.get("preset"), {}).get("time_budget_seconds"):
+        data["time_budget_minutes"] = seconds / 60
     if template_id is not None:
         data["template"] = str(template_id)
     return data

@@ -74,14 +74,16 @@ def test_a_shortened_run_says_so_and_begins_at_rows_fitted_to_the_texts(backbone
 TOKEN, LAYERS, TRAINED, N_TEXTS = 16_384, 2, 1, 36
 
 
-def judging(backbone, seconds: float | None, n_dev: int, **changes: object) -> budget.Judging:
+def judging(
+    backbone, seconds: float | None, n_dev: int, *, dev_labels: int = 3, **changes: object
+) -> budget.Judging:
     """For 36 training texts of one length and `n_dev` of dev, as many passes as asked where `seconds` allows it."""
     names = [label.name for label in tiny.LABELS]
 
-    def split(n: int):
-        return make_split(["球赛队员进门"] * n, [names[i % 3] for i in range(n)], names, "single")
+    def split(n: int, of: int):
+        return make_split(["球赛队员进门"] * n, [names[i % of] for i in range(n)], names, "single")
 
-    data = dataclasses.replace(tiny.data(), train=split(N_TEXTS), dev=split(n_dev))
+    data = dataclasses.replace(tiny.data(), train=split(N_TEXTS, 3), dev=split(n_dev, dev_labels))
     values = {
         "time_budget_seconds": seconds,
         "train_batch_size": 12,
@@ -116,6 +118,8 @@ def test_a_run_without_time_for_folds_is_judged_by_dev_or_leaves_them_room(backb
     # 0.8 * 80 s are 64: the run's 40 leave no room for two folds.
     assert judging(backbone, 80.0, 120).folds == 0
     assert judging(backbone, 80.0, 120).run.time_budget_seconds == 80.0
+    # Of a label that dev lacks only folds can tell.
+    assert judging(backbone, 80.0, 120, dev_labels=2).folds == 2
     without = judging(backbone, 80.0, 0)
     assert (without.folds, without.run.time_budget_seconds) == (2, 40.0)
     # 60 updates of 12 texts are 20 passes, the least; 0.8 * 40 s have room for 32.

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from training.fewshot.backbones import Backbone
 from training.fewshot.bench import Bench
 from training.fewshot.config import FewShotConfig
-from training.fewshot.data import FewShotData, warning
+from training.fewshot.data import FewShotData, class_counts, warning
 from training.fewshot.model import choose_device
 from training.fewshot.rates import LEAST_UPDATES, layers_left_alone, total_steps
 from training.fewshot.runner import well_formed
@@ -70,8 +70,8 @@ def judging_within(config: FewShotConfig, data: FewShotData, backbone: Backbone)
     """How a run whose dev is too small keeps to its time budget with all that cross-validation trains.
 
     A fold learns for as many passes as the run. Where there is no room for all folds there are fewer, two at least;
-    where there is none for two, a dev of DEV_ALONE_TEXTS stands alone, and with fewer the run itself learns for as long
-    as leaves that room. A run that looks at the clock gets half of its time, its folds the other half.
+    where there is none for two, a dev of DEV_ALONE_TEXTS with every label among them stands alone, and else the run
+    itself learns for as long as leaves that room. A run that looks at the clock gets half of its time, its folds the other half.
     """
     as_asked = Judging(config, config, config.cross_validation_folds)
     if config.time_budget_seconds is None or config.method in ("probe", "zero_shot"):
@@ -87,7 +87,7 @@ def judging_within(config: FewShotConfig, data: FewShotData, backbone: Backbone)
     lengths = row_lengths(settled, backbone, tokenizer, train.texts)
     tokens = sum(lengths)
     all_tokens = tokens + sum(row_lengths(settled, backbone, tokenizer, dev.texts))
-    alone = len(dev) >= DEV_ALONE_TEXTS
+    alone = len(dev) >= DEV_ALONE_TEXTS and bool(class_counts(dev, data.n_labels).all())
     run = config
     if not alone:
         run = config.replace(time_budget_seconds=config.time_budget_seconds * tokens / (tokens + all_tokens))

@@ -216,7 +216,9 @@ def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
     elif thin and not counts.several:
         yield Finding(
             "dev_thin",
-            _("验证集里每个标签不足 %(few)d 条（%(names)s）。验证成绩改由训练和验证文本上的交叉验证得出。")
+            _(
+                "验证集里每个标签不足 %(few)d 条（%(names)s）。时间够时，验证成绩改由训练和验证文本上的交叉验证得出。"
+            )
             % {"few": DEV_PER_LABEL, "names": names_of(thin)},
             count=len(thin),
             fix="texts",

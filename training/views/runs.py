@@ -50,10 +50,7 @@ def run(request: HttpRequest, project_id: int, number: int) -> HttpResponse:
         "evaluations": [evaluations[split] for split in SPLITS if split in evaluations],
         "labels": _label_marks(project, found),
         "retry_token": uuid.uuid4(),
-        # Of a run that compares methods; others say in their progress how long they take.
-        "budget_seconds": found.config.get("time_budget_seconds")
-        if found.config.get("method") == "auto"
-        else None,
+        "budget_seconds": found.config.get("time_budget_seconds"),
         "has_curve": not found.job.is_finished or found.job.events.filter(type="metric").exists(),
         "has_model": found.job.status == JobStatus.SUCCEEDED and found.model_folder.is_dir(),
     }

@@ -40,6 +40,8 @@ HEARTBEAT_SECONDS = 5
 HEART_STOPPED_AFTER = timedelta(seconds=45)
 FORGOTTEN_AFTER = timedelta(seconds=60)
 MAX_ATTEMPTS = 3
+# One worker serves both (`workers.options`).
+SHARED_QUEUES = ("data", "export")
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -120,9 +122,25 @@ class Job(models.Model):
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
     @property
+    def n_ahead(self) -> int:
+        """Jobs that the same worker takes before this queued one, the running one among them."""
+        if self.status != JobStatus.QUEUED:
+            return 0
+        first = Q(status=JobStatus.RUNNING) | Q(status=JobStatus.QUEUED, pk__lt=self.pk)
+        return Job.objects.filter(first, queue__in=self._queues).exclude(pk=self.pk).count()
+
+    @property
     def waits_long(self) -> bool:
-        """Still queued after a quarter of a minute: perhaps no worker listens."""
-        return self.status == JobStatus.QUEUED and timezone.now() - self.created_at > timedelta(seconds=15)
+        """Still queued after a quarter of a minute while no other job keeps its worker busy: perhaps none listens."""
+        now = timezone.now()
+        if self.status != JobStatus.QUEUED or now - self.created_at <= timedelta(seconds=15):
+            return False
+        beating = Job.objects.running().filter(heartbeat_at__gt=now - HEART_STOPPED_AFTER)
+        return not beating.filter(queue__in=self._queues).exists()
+
+    @property
+    def _queues(self) -> tuple[str, ...]:
+        return SHARED_QUEUES if self.queue in SHARED_QUEUES else (self.queue,)
 
     # Moves. Each returns whether this caller made it.
 

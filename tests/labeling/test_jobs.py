@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from labeling import jobs
 from labeling.models import Job, JobEvent
-from labeling.models.jobs import FORGOTTEN_AFTER, HEART_STOPPED_AFTER, MAX_ATTEMPTS, JobStatus
+from labeling.models.jobs import FORGOTTEN_AFTER, HEART_STOPPED_AFTER, MAX_ATTEMPTS, SHARED_QUEUES, JobStatus
 from tests.factories import make_job, make_project, make_user
 from workers import sweep
+from workers.options import WORKER_GROUPS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -193,3 +194,31 @@ class TestSweep:
         assert sweep.sweep_once().sent_again == 1
         assert sweep.sweep_once().sent_again == 0
         assert sent == [(job.pk, "data")]
+
+
+def queued_long_ago(**more: object) -> Job:
+    job = make_job(make_project(), status=JobStatus.QUEUED, **more)
+    Job.objects.filter(pk=job.pk).update(created_at=timezone.now() - timedelta(seconds=60))
+    job.refresh_from_db()
+    return job
+
+
+def test_a_job_behind_another_one_says_so_and_blames_no_worker() -> None:
+    waiting = queued_long_ago(queue="train")
+    assert (waiting.n_ahead, waiting.waits_long) == (0, True)
+    busy = make_job(make_project(), status=JobStatus.RUNNING, queue="train", heartbeat_at=timezone.now())
+    assert (waiting.n_ahead, waiting.waits_long) == (1, False)
+    last = queued_long_ago(queue="train")
+    assert last.n_ahead == 2
+    assert busy.n_ahead == 0
+    Job.objects.filter(pk=busy.pk).update(heartbeat_at=timezone.now() - 2 * HEART_STOPPED_AFTER)
+    assert waiting.waits_long
+
+
+def test_only_jobs_of_the_same_worker_are_ahead() -> None:
+    make_job(make_project(), status=JobStatus.RUNNING, queue="train", heartbeat_at=timezone.now())
+    make_job(make_project(), status=JobStatus.RUNNING, queue="data", heartbeat_at=timezone.now())
+    bundle = queued_long_ago(queue="export")
+    assert (bundle.n_ahead, bundle.waits_long) == (1, False)
+    assert queued_long_ago(queue="bulk").waits_long
+    assert [group.queues for group in WORKER_GROUPS if len(group.queues) > 1] == [SHARED_QUEUES]

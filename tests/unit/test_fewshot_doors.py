@@ -152,6 +152,27 @@ def test_too_small_a_dev_part_is_replaced_by_cross_validation(tmp_path, surround
     assert sum(row["label"] == row["predicted"] for row in judged) / 36 == pytest.approx(dev["accuracy"])
 
 
+def test_without_dev_the_folds_say_how_sure_the_model_may_be(tmp_path, monkeypatch, backbone_folder):
+    from training.fewshot import evaluation
+    from training.fewshot.job import run_train_job
+
+    def losses(folder: Path) -> tuple[dict, dict]:
+        (folder / "dev.jsonl").unlink()
+        run_train_job(folder, lambda event: None, lambda: False)
+        dev = json.loads((folder / "result.json").read_text())["evaluations"]["dev"]
+        return dev, json.loads((folder / "model" / "calibration.json").read_text())
+
+    # Far too sure of what it has learnt by heart.
+    config = {"max_steps": 12, "cross_validation_folds": 3, "scale": 100.0}
+    dev, calibration = losses(job_folder(tmp_path / "job", backbone_folder, **config))
+    assert calibration["temperature"] == pytest.approx(dev["temperature"], abs=1e-5)
+    monkeypatch.setattr(evaluation, "best_temperature", lambda logits, targets: 1.0)
+    untempered, calibration = losses(job_folder(tmp_path / "untempered", backbone_folder, **config))
+    assert calibration["temperature"] == 1.0
+    assert dev["accuracy"] == untempered["accuracy"]
+    assert dev["loss"] < untempered["loss"] - 0.1
+
+
 def test_a_small_dev_stands_alone_where_time_is_short_and_the_run_says_so(
     tmp_path, monkeypatch, backbone_folder
 ):

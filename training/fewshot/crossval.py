@@ -31,11 +31,12 @@ def cross_validate(
     should_stop: Callable[[], bool] | None = None,
     on_predictions: Callable[[Split, np.ndarray], None] | None = None,
 ) -> dict:
-    """The dict E over train + dev, each text predicted by a model that never saw it, with `by` and `folds`.
+    """The dict E over train + dev, each text predicted by a model that never saw it, with `by`, `folds`, `temperature`.
 
     Each fold is the whole run over again, choices included. Where a run searches or reads the pool, all folds together
     take its time budget once more. `folds`: fewer where a class has fewer texts. `fold_accuracies` tells how far they
-    spread.
+    spread. Of single labels, a fold's probabilities are tempered by the other folds' texts; `temperature` is that of
+    all of them (None for several labels).
     `on_predictions` hears those texts and their probabilities, (n_texts, n_labels).
     """
     from training.fewshot.model import fit
@@ -47,13 +48,14 @@ def cross_validate(
         rarest = class_counts(whole, data.n_labels)
         folds = max(2, min(folds, int(rarest[rarest > 0].min())))
     proba = np.zeros((len(whole), data.n_labels), dtype=np.float32)
+    logits = np.zeros_like(proba)
     given = np.zeros(proba.shape, dtype=bool)
     plain = config.replace(
         save_steps=0, eval_steps=0, load_best_model_at_end=False, early_stopping_patience=None
     )
     if config.time_budget_seconds is not None and config.searches:
         plain = plain.replace(time_budget_seconds=max(1.0, config.time_budget_seconds / folds))
-    accuracies = []
+    accuracies, held_out = [], []
     for fold, (inside, outside) in enumerate(evaluation.stratified_folds(whole.labels, folds, config.seed)):
         emit({"type": "stage", "stage": "cross_validate", "step": fold + 1, "total": folds})
         part = dataclasses.replace(
@@ -70,18 +72,34 @@ def cross_validate(
             backbone=backbone,
             should_stop=should_stop,
         )
-        proba[outside] = model.predict_proba([whole.texts[i] for i in outside])
+        texts = [whole.texts[i] for i in outside]
         if model.multi_label:
+            proba[outside] = model.predict_proba(texts)
             given[outside] = given_labels(proba[outside], model.calibration)
             right = (given[outside] == (whole.labels[outside] > 0)).all(axis=1)
         else:
-            right = proba[outside].argmax(axis=1) == whole.labels[outside]
+            logits[outside] = model.predict_logits(texts)
+            held_out.append(outside)
+            right = logits[outside].argmax(axis=1) == whole.labels[outside]
         accuracies.append(float(right.mean()))
+    temperature = None
+    if held_out:
+        temperature = evaluation.best_temperature(logits, whole.labels)
+        for outside in held_out:
+            others = np.setdiff1d(np.arange(len(whole)), outside)
+            by_others = evaluation.best_temperature(logits[others], whole.labels[others])
+            proba[outside] = evaluation.softmax(logits[outside] / by_others)
     if on_predictions is not None:
         on_predictions(whole, proba)
     names = [label.name for label in data.labels]
     found = evaluation.evaluate(proba, whole.labels, names, given=given if whole.labels.ndim == 2 else None)
-    return {**found, "by": "cross_validation", "folds": folds, "fold_accuracies": accuracies}
+    return {
+        **found,
+        "by": "cross_validation",
+        "folds": folds,
+        "fold_accuracies": accuracies,
+        "temperature": temperature,
+    }
 
 
 def _as_one_bar(emit: Callable[[dict], None], fold: int, folds: int) -> Callable[[dict], None]:

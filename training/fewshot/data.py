@@ -21,6 +21,8 @@ PATH_SEPARATOR = "##"
 PAIR_SEPARATOR = "\t"
 # Contract: under this many dev texts a class, cross-validation stands in for dev.
 MIN_DEV_TEXTS_A_CLASS = 10
+# With fewer texts of dev a temperature says little.
+MIN_TEXTS_TO_CALIBRATE = 20
 
 
 @dataclasses.dataclass(frozen=True)

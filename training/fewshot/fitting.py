@@ -11,7 +11,7 @@ import numpy as np
 from training.fewshot import checkpoint, encoding, evaluation, start
 from training.fewshot.bench import Bench
 from training.fewshot.config import FewShotConfig, check_weights
-from training.fewshot.data import class_counts, parents_of, warning
+from training.fewshot.data import MIN_TEXTS_TO_CALIBRATE, class_counts, parents_of, warning
 from training.fewshot.forward import network_logits
 from training.fewshot.loop import Loop
 from training.fewshot.memory import guard
@@ -158,7 +158,7 @@ def calibrated(bench: Bench, model: FittedModel) -> FittedModel:
         return logits
 
     if bench.multi_label:
-        split = bench.dev if len(bench.dev) >= 20 else bench.train
+        split = bench.dev if len(bench.dev) >= MIN_TEXTS_TO_CALIBRATE else bench.train
         if bench.config.task == "hierarchical":
             model.calibration["parents"] = parents_of([label.name for label in bench.data.labels])
         proba = probabilities(read(split.texts), model.calibration, True)
@@ -169,7 +169,7 @@ def calibrated(bench: Bench, model: FittedModel) -> FittedModel:
             # Where every text has a label, "none" is no answer: on folds two points more of texts wholly right.
             known = np.concatenate([bench.train.labels, bench.dev.labels])
             model.calibration["at_least_one"] = bool((known > 0).any(axis=1).all())
-    elif len(bench.dev) >= 20:
+    elif len(bench.dev) >= MIN_TEXTS_TO_CALIBRATE:
         logits = read(bench.dev.texts)
         model.calibration["temperature"] = round(evaluation.best_temperature(logits, bench.dev.labels), 6)
     return model

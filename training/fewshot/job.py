@@ -71,7 +71,7 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     from training.fewshot.backbones import resolve
     from training.fewshot.config import FewShotConfig
     from training.fewshot.crossval import cross_validate
-    from training.fewshot.data import dev_is_too_small, warning
+    from training.fewshot.data import MIN_TEXTS_TO_CALIBRATE, dev_is_too_small, warning
     from training.fewshot.memory import peak_bytes
     from training.fewshot.verbalizer import Label
 
@@ -118,25 +118,8 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
     seconds |= fitted.seconds
 
     started = time.monotonic()
-    emit({"type": "stage", "stage": "evaluate"})
     evaluations, probas, judged = {}, {}, {"dev": data.dev, "test": data.test}
-    for name, split in (("dev", data.dev), ("test", data.test)):
-        if len(split):
-            asked = fitted.judged_by_dev if name == "dev" else fitted
-            probas[name] = asked.predict_proba(
-                split.texts, on_event=emit, should_stop=should_stop, stage="evaluate"
-            )
-            if split.labelled.any():
-                evaluations[name] = asked.evaluate(split, probas[name])
-    if judging and not judging.folds:
-        listen(
-            warning(
-                "dev_alone",
-                f"the time budget has no room for cross-validation: the {len(data.dev)} dev texts are judged by alone",
-                n=len(data.dev),
-            )
-        )
-    elif judging:
+    if judging and judging.folds:
         # The texts behind dev's figures are then those of the folds, and predictions.dev.jsonl lists them.
         def keep(whole, proba) -> None:
             judged["dev"], probas["dev"] = whole, proba
@@ -150,6 +133,27 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
             should_stop=should_stop,
             on_predictions=keep,
         )
+        temperature = evaluations["dev"]["temperature"]
+        if temperature is not None and len(data.dev.with_labels()) < MIN_TEXTS_TO_CALIBRATE:
+            # Dev was too small to say how sure the model may be; the texts that the folds left out can.
+            fitted.calibration["temperature"] = round(temperature, 6)
+    elif judging:
+        listen(
+            warning(
+                "dev_alone",
+                f"the time budget has no room for cross-validation: the {len(data.dev)} dev texts are judged by alone",
+                n=len(data.dev),
+            )
+        )
+    emit({"type": "stage", "stage": "evaluate"})
+    for name, split in (("dev", data.dev), ("test", data.test)):
+        if len(split) and name not in evaluations:
+            asked = fitted.judged_by_dev if name == "dev" else fitted
+            probas[name] = asked.predict_proba(
+                split.texts, on_event=emit, should_stop=should_stop, stage="evaluate"
+            )
+            if split.labelled.any():
+                evaluations[name] = asked.evaluate(split, probas[name])
     seconds["evaluate"] = time.monotonic() - started
 
     started = time.monotonic()

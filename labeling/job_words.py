@@ -181,7 +181,7 @@ WARNINGS: dict[str, Any] = {
     "checkpoint_damaged": _("有一个检查点坏了，已改用更早的。"),
     "pool_too_small": _("可用的未标注文本只有 %(n)s 条，太少，这次没有用上。"),
     "shortened": _(
-        "时间预算 %(seconds)s 秒只够把训练文本读 %(epochs)s 遍（原定 %(asked)s 遍），这次就读这么多。"
+        "时间预算 %(seconds)s 秒只够把训练文本读 %(epochs)g 遍（原定 %(asked)g 遍），这次就读这么多。"
     ),
     "dev_alone": _(
         "时间预算不够做交叉验证，所以只按 %(n)s 条验证文本评估；有的标签条数少，看单个标签的成绩时要留意。把时间预算调大，就会做交叉验证。"

@@ -10,7 +10,8 @@ import pytest
 from tests.unit import fewshot_tiny as tiny
 from training.fewshot import budget, model
 from training.fewshot.config import FewShotConfig
-from training.fewshot.data import make_split
+from training.fewshot.data import empty_split, make_split
+from training.fewshot.errors import EngineError
 
 pytest.importorskip("paddle")
 
@@ -112,6 +113,14 @@ def test_cross_validation_takes_as_many_folds_as_the_run_leaves_time_for(backbon
     assert judging(backbone, 160.0, 36).folds == 2
     assert judging(backbone, None, 0).folds == 4
     assert judging(backbone, 1.0, 0, method="probe").folds == 4
+
+
+def test_no_training_text_is_left_to_be_refused_by_name(backbone):
+    data = dataclasses.replace(tiny.data(), train=empty_split(3, "single"), dev=empty_split(3, "single"))
+    config = FewShotConfig.from_json({"preset": "quick", "device": "cpu"})
+    assert budget.judging_within(config, data, backbone).run == config
+    with pytest.raises(EngineError):
+        model.fit(config, data, backbone=backbone)
 
 
 def test_a_run_without_time_for_folds_is_judged_by_dev_or_leaves_them_room(backbone, slow):

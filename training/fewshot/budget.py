@@ -71,7 +71,8 @@ def judging_within(config: FewShotConfig, data: FewShotData, backbone: Backbone)
 
     A fold learns for as many passes as the run. Where there is no room for all folds there are fewer, two at least;
     where there is none for two, a dev of DEV_ALONE_TEXTS with every label among them stands alone, and else the run
-    itself learns for as long as leaves that room. A run that looks at the clock gets half of its time, its folds the other half.
+    itself learns for as long as leaves that room. A run that looks at the clock gets half of its time, its folds the
+    other half.
     """
     as_asked = Judging(config, config, config.cross_validation_folds)
     if config.time_budget_seconds is None or config.method in ("probe", "zero_shot"):
@@ -81,11 +82,13 @@ def judging_within(config: FewShotConfig, data: FewShotData, backbone: Backbone)
         return Judging(half, half, config.cross_validation_folds)
     if choose_device(config.device) != "cpu":
         return as_asked
+    train, dev = data.train.with_labels(), data.dev.with_labels()
+    if not len(train):
+        return as_asked  # `fit` refuses it
     settled = config.replace(freeze_layers=layers_left_alone(config, backbone))
     tokenizer = load_tokenizer(backbone.path)
-    train, dev = data.train.with_labels(), data.dev.with_labels()
     lengths = row_lengths(settled, backbone, tokenizer, train.texts)
-    tokens = sum(lengths)
+    tokens = max(1, sum(lengths))
     all_tokens = tokens + sum(row_lengths(settled, backbone, tokenizer, dev.texts))
     alone = len(dev) >= DEV_ALONE_TEXTS and bool(class_counts(dev, data.n_labels).all())
     run = config

@@ -138,11 +138,12 @@ def run_train_job(folder: Path, emit: Listener, should_stop: Callable[[], bool])
             # Dev was too small to say how sure the model may be; the texts that the folds left out can.
             fitted.calibration["temperature"] = round(temperature, 6)
     elif judging:
+        known = len(data.dev.with_labels())
         listen(
             warning(
                 "dev_alone",
-                f"the time budget has no room for cross-validation: the {len(data.dev)} dev texts are judged by alone",
-                n=len(data.dev),
+                f"the time budget has no room for cross-validation: the {known} dev texts are judged by alone",
+                n=known,
             )
         )
     emit({"type": "stage", "stage": "evaluate"})

@@ -13,6 +13,7 @@ from tests.unit import fewshot_tiny as tiny
 from training.fewshot import model, pool
 from training.fewshot.config import FewShotConfig
 from training.fewshot.errors import Cancelled
+from training.fewshot.rates import share_of_start
 
 TEMPLATE = "这是一条{mask}新闻。{text}"
 
@@ -177,6 +178,23 @@ def test_start_share_keeps_that_share_of_the_starting_weights(backbone, monkeypa
         assert np.allclose(blend[name], 0.3 * start[name] + 0.7 * value, atol=1e-5), name
         moved = max(moved, float(np.abs(value - start[name]).max()))
     assert moved > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("values", "share"),
+    [
+        ({"preset": "quick"}, 0.25),
+        ({"preset": "best", "method": "label_sentence"}, 0.25),
+        ({"preset": "quick", "method": "prompt"}, 0.0),
+        ({"preset": "best", "method": "finetune"}, 0.25),
+        ({"preset": "quick", "method": "mixture"}, 0.0),
+        ({"preset": "quick", "method": "prompt", "start_share": 0.1}, 0.1),
+        ({"preset": "quick", "start_share": 0.0}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_presets_keep_a_share_of_the_start_where_it_served(values, share):
+    assert share_of_start(FewShotConfig.from_json(values)) == share
 
 
 def test_a_multi_label_student(backbone):

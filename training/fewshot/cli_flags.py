@@ -263,7 +263,12 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
         type=none_or(float),
     )
     add("--extra_templates", "further templates, trained and averaged with --prompt", nargs="*")
-    add("--start_share", "share of the weights before training kept in those after it", 0.0, type=float)
+    add(
+        "--start_share",
+        "share of the weights before training kept in those after it, None: what served the method",
+        0.0,
+        type=none_or(float),
+    )
     add(
         "--adapt",
         "first read data.txt as a masked language model: as it is (mlm), or with pseudo-labels written in (pcp)",

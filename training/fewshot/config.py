@@ -84,7 +84,7 @@ class FewShotConfig:
     (label_sentence, mixture, pair) and none for the other methods. With `use_pool`,
     `ensemble_size` counts the teachers and `pool_texts` the texts that they label (1 and 0: as `distil` sets them,
     fewer where the time budget is short). `start_share`: that share of the weights before training is kept in the
-    weights after it (WiSE-FT, arXiv 2109.01903).
+    weights after it (WiSE-FT, arXiv 2109.01903); None, as presets have it, is what served the method (`rates.share_of_start`).
 
     `zero_shot_by`: what the method zero_shot scores with. `calibration`: whose mean score is taken away from the cloze
     before training (or instead of it): that of the empty text, that of texts of the pool, or nobody's ("raw"); "auto" is
@@ -151,7 +151,7 @@ class FewShotConfig:
     cross_validation_folds: int = 4
     ensemble_size: int = 1
     pool_texts: int = 0
-    start_share: float = 0.0
+    start_share: float | None = 0.0
     zero_shot_by: str = "label_sentence"
     calibration: str = "auto"
     mixture_weight: float | None = None
@@ -262,11 +262,11 @@ class FewShotConfig:
 # What a preset sets; anything said beside it wins.
 PRESETS: dict[str | None, dict] = {
     None: {},
-    "quick": {"time_budget_seconds": 180.0, "start_share": 0.25, "scale": 5.0},
+    "quick": {"time_budget_seconds": 180.0, "start_share": None, "scale": 5.0},
     "best": {
         "method": "auto",
         "time_budget_seconds": 1800.0,
-        "start_share": 0.25,
+        "start_share": None,
         "scale": 5.0,
         "adapt": "mlm",
         "refit_on_dev": True,

@@ -16,6 +16,7 @@ from training.fewshot.forward import network_logits
 from training.fewshot.loop import Loop
 from training.fewshot.memory import guard
 from training.fewshot.model import FittedModel, choose_device
+from training.fewshot.rates import share_of_start
 from training.fewshot.runner import TextEncoder, probabilities
 from training.fewshot.template import Template
 from training.fewshot.text_network import TextNetwork
@@ -54,7 +55,8 @@ def train(bench: Bench, model: FittedModel) -> None:
         bench.as_asked(model).save(folder / "model")
 
     # Before the loop cuts the vocabulary to what the rows use.
-    before = model.network.arrays() if config.start_share else {}
+    share = share_of_start(config)
+    before = model.network.arrays() if share else {}
     bench.stage("train")
     began = time.monotonic()
     loop = Loop(
@@ -75,7 +77,7 @@ def train(bench: Bench, model: FittedModel) -> None:
     )
     loop.run()
     if before:
-        mix_with_start(model.network, before, config.start_share)
+        mix_with_start(model.network, before, share)
     bench.seconds["train"] = time.monotonic() - began
     bench.notes["steps"] = loop.step
     if loop.best is not None:

@@ -17,6 +17,7 @@ from tests.factories import make_example, make_job, make_user
 from tests.training.rows import lines_of, make_finished_run, make_run, make_trainable_project
 from training.models import TrainingRun
 from training.services import runs
+from training.services.run_form import RunForm
 
 pytestmark = pytest.mark.django_db
 
@@ -105,6 +106,55 @@ def test_a_time_budget_that_is_none_is_refused(minutes):
     with pytest.raises(runs.RunRefused) as refused:
         request(project, time_budget_minutes=minutes)
     assert "time_budget_minutes" in refused.value.form.errors
+
+
+FINE = {
+    "label_smoothing": ("0.1", 0.1),
+    "fgm_epsilon": ("0.5", 0.5),
+    "ema_decay": ("0.99", 0.99),
+    "layer_decay": ("0.9", 0.9),
+    "alpha_rdrop": ("3", 3.0),
+    "alpha_rgl": ("0.2", 0.2),
+    "ensemble_size": ("3", 3),
+    "soft_encoder": ("lstm", "lstm"),
+    "verbalizer": ("manual", "manual"),
+    "calibration": ("pool", "pool"),
+    "zero_shot_by": ("cloze", "cloze"),
+    "adapt": ("pcp", "pcp"),
+}
+
+
+def test_every_setting_of_the_methods_can_be_chosen():
+    project, _ = make_trainable_project(n_train=2, n_dev=1, n_test=1, n_pool=3)
+    run = request(project, method="prompt", **{name: given for name, (given, _kept) in FINE.items()})
+    assert {name: run.config[name] for name in FINE} == {name: kept for name, (_given, kept) in FINE.items()}
+    again = runs.retry_run(run=run, user=project.created_by, token=str(uuid.uuid4()))
+    assert again.config == run.config
+
+
+def test_what_is_left_as_proposed_changes_nothing():
+    project, _ = make_trainable_project(n_train=2, n_dev=1, n_test=1, n_pool=3)
+    form = RunForm(project=project)
+    proposed = {name: form[name].initial for name in FINE}
+    for preset in ("quick", "best"):
+        untouched = request(project, preset=preset)
+        assert request(project, preset=preset, **proposed).config == untouched.config
+    assert untouched.config["adapt"] == "mlm"
+
+
+def test_calibration_by_the_pool_takes_the_pool_along():
+    project, _ = make_trainable_project(n_train=2, n_dev=1, n_test=1, n_pool=3)
+    assert (request(project, method="zero_shot", calibration="pool").folder / "pool.jsonl").exists()
+    assert not (request(project, method="zero_shot").folder / "pool.jsonl").exists()
+
+
+@pytest.mark.parametrize(("name", "given"), [("ema_decay", "1"), ("adapt", "all"), ("label_smoothing", "-1")])
+def test_a_setting_that_the_engine_does_not_know_is_refused_and_its_fold_open(name, given):
+    project, _ = make_trainable_project(n_train=1, n_dev=1, n_test=1)
+    with pytest.raises(runs.RunRefused) as refused:
+        request(project, **{name: given})
+    assert name in refused.value.form.errors
+    assert refused.value.form.has_fine_errors
 
 
 def test_a_run_remembers_the_templates_that_it_is_trained_with():

@@ -32,6 +32,7 @@ METHODS = [
     ("pair", gettext_lazy("句对比较（每条是中间有制表符的两句话）")),
     ("finetune", gettext_lazy("普通微调（不用提示，标得多时可选）")),
     ("probe", gettext_lazy("只训练最后一层（最快）")),
+    ("zero_shot", gettext_lazy("零样本（不训练，只凭标签词）")),
 ]
 PRESETS = [
     ("", gettext_lazy("按下面的轮数")),
@@ -71,6 +72,32 @@ NUMBERS: dict[str, tuple[Any, Any, Any]] = {
     ),
     "seed": (forms.IntegerField, gettext_lazy("随机种子"), ""),
 }
+# The same, of single methods and regularisers: in a fold of their own.
+FINE_NUMBERS: dict[str, tuple[Any, Any, Any]] = {
+    "label_smoothing": (forms.FloatField, gettext_lazy("标签平滑"), gettext_lazy("0 表示不用")),
+    "alpha_rdrop": (forms.FloatField, gettext_lazy("R-Drop 强度"), gettext_lazy("勾选 R-Drop 才有用")),
+    "alpha_rgl": (forms.FloatField, gettext_lazy("RGL 强度"), gettext_lazy("勾选 RGL 才有用")),
+    "fgm_epsilon": (
+        forms.FloatField,
+        gettext_lazy("FGM 扰动大小"),
+        gettext_lazy("0 表示不用；词向量冻结时没有作用"),
+    ),
+    "ema_decay": (
+        forms.FloatField,
+        gettext_lazy("权重滑动平均（EMA）"),
+        gettext_lazy("0 表示不用，例如 0.99"),
+    ),
+    "layer_decay": (
+        forms.FloatField,
+        gettext_lazy("逐层学习率"),
+        gettext_lazy("每往下一层乘以它；1 表示各层一样"),
+    ),
+    "ensemble_size": (
+        forms.IntegerField,
+        gettext_lazy("老师模型的个数"),
+        gettext_lazy("“也用上未标注的文本”时：几个模型一起教一个"),
+    ),
+}
 FLAGS = {
     "recompute": gettext_lazy("重计算（更省内存，更慢）"),
     "freeze_plm": gettext_lazy("冻结整个编码器"),
@@ -103,9 +130,49 @@ SELECTS: dict[str, tuple[Any, list[tuple[str, Any]]]] = {
         [("", gettext_lazy("不加权")), ("balanced", gettext_lazy("按标签数量平衡"))],
     ),
 }
+FINE_SELECTS: dict[str, tuple[Any, list[tuple[str, Any]]]] = {
+    "soft_encoder": (
+        gettext_lazy("软提示的编码器"),
+        [("", gettext_lazy("不用")), ("lstm", "LSTM"), ("mlp", "MLP")],
+    ),
+    "verbalizer": (
+        gettext_lazy("标签词怎么用"),
+        [("soft", gettext_lazy("从标签词开始，跟着学")), ("manual", gettext_lazy("固定不变"))],
+    ),
+    "calibration": (
+        gettext_lazy("填空前的校准"),
+        [
+            ("auto", gettext_lazy("自动")),
+            ("pool", gettext_lazy("按未标注的文本")),
+            ("empty", gettext_lazy("按空文本")),
+            ("raw", gettext_lazy("不校准")),
+        ],
+    ),
+    "zero_shot_by": (
+        gettext_lazy("零样本凭什么答"),
+        [
+            ("label_sentence", gettext_lazy("标签句")),
+            ("cloze", gettext_lazy("填空")),
+            ("mixture", gettext_lazy("两者混合")),
+        ],
+    ),
+    # Open, so that it is the preset's.
+    "adapt": (
+        gettext_lazy("底座先读未标注的文本"),
+        [
+            ("", gettext_lazy("按预设")),
+            ("none", gettext_lazy("不读")),
+            ("mlm", gettext_lazy("读原文（掩码语言模型）")),
+            ("pcp", gettext_lazy("读写入伪标签的原文")),
+        ],
+    ),
+}
 
 
 OTHER_SELECTS = [name for name in SELECTS if name != "preset"]
+ALL_SELECTS, ALL_NUMBERS = {**SELECTS, **FINE_SELECTS}, {**NUMBERS, **FINE_NUMBERS}
+# Left empty at first, so that the preset's value or the engine's own stands.
+OPEN = ("eval_steps", "adapt")
 
 
 class RunForm(forms.Form):
@@ -138,16 +205,17 @@ class RunForm(forms.Form):
         newest = next(iter(self.templates), "")
         self._choose("template", [(key, str(value)) for key, value in self.templates.items()], newest)
         self._choose("device", self._devices(), "auto")
-        for name, (label, choices) in SELECTS.items():
+        for name, (label, choices) in ALL_SELECTS.items():
             self.fields[name] = forms.ChoiceField(label=label, choices=choices, required=False)
-            self.fields[name].initial = getattr(DEFAULTS, name) or ("quick" if name == "preset" else "")
-        for name, (kind, label, hint) in NUMBERS.items():
+            usual = None if name in OPEN else getattr(DEFAULTS, name)
+            self.fields[name].initial = usual or ("quick" if name == "preset" else "")
+        for name, (kind, label, hint) in ALL_NUMBERS.items():
             low, high = RANGES[name]
             self.fields[name] = kind(
                 label=label, help_text=hint, min_value=low, max_value=high, required=False
             )
             self.fields[name].widget.attrs["step"] = "any" if kind is forms.FloatField else "1"
-            self.fields[name].initial = None if name == "eval_steps" else getattr(DEFAULTS, name)
+            self.fields[name].initial = None if name in OPEN else getattr(DEFAULTS, name)
         self.fields["time_budget_minutes"] = forms.FloatField(
             label=_("时间预算（分钟）"),
             help_text=_("留空按预设：快速 3 分钟，尽力 30 分钟"),
@@ -184,6 +252,16 @@ class RunForm(forms.Form):
     def setting_fields(self) -> list[forms.BoundField]:
         """The other selects and the numbers of the advanced fold, in order."""
         return [self[name] for name in ("time_budget_minutes", "device", *OTHER_SELECTS, *NUMBERS)]
+
+    @property
+    def fine_fields(self) -> list[forms.BoundField]:
+        """Settings of single methods and regularisers."""
+        return [self[name] for name in (*FINE_SELECTS, *FINE_NUMBERS)]
+
+    @property
+    def has_fine_errors(self) -> bool:
+        """Whether the fold of `fine_fields` has to be open."""
+        return any(field.errors for field in self.fine_fields)
 
     @property
     def prompt_template(self) -> PromptTemplate | None:
@@ -248,7 +326,7 @@ class RunForm(forms.Form):
             values["task"] = "multi_label"
         own = values["template"]
         values["extra_templates"] = [one for one in cleaned.get("extra_templates") or () if one != own]
-        for name in (*SELECTS, *NUMBERS):
+        for name in (*ALL_SELECTS, *ALL_NUMBERS):
             value = cleaned.get(name)
             if value not in (None, ""):
                 values[name] = value
@@ -263,7 +341,7 @@ class RunForm(forms.Form):
 def form_data_of(config: dict[str, Any], *, template_id: int | None) -> dict[str, Any]:
     """What the form would have sent for `config`: for running it again."""
     known = {field.name for field in dataclasses.fields(FewShotConfig)}
-    names = ["method", "backbone", "device", *SELECTS, *NUMBERS, *FLAGS]
+    names = ["method", "backbone", "device", *ALL_SELECTS, *ALL_NUMBERS, *FLAGS]
     data = {name: config[name] for name in names if name in known and config.get(name) is not None}
     if config.get("extra_templates"):
         data["extra_templates"] = json.dumps(config["extra_templates"], ensure_ascii=False)

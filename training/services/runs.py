@@ -57,9 +57,8 @@ def request_run(*, project: Project, user: Any, form_data: Any) -> TrainingRun:
     chosen = form.cleaned_data.get("eval_steps") is not None
     config = with_curve(form.config, n_train=readiness.counts["train"], evaluations=not chosen)
     labels = active_labels(project)
-    snapshot = write_snapshot(
-        project=project, labels=labels, with_pool=config.use_pool or config.adapt != "none"
-    )
+    reads_pool = config.use_pool or config.adapt != "none" or config.calibration == "pool"
+    snapshot = write_snapshot(project=project, labels=labels, with_pool=reads_pool)
     try:
         return _create(project, user, form, config, backbone, token, snapshot, labels_json(labels))
     except IntegrityError:

@@ -1,6 +1,6 @@
 """How much of the likeness of two sentences each method finds, on made pairs and the shipped backbone.
 
-    python -m tests.bench.pairs_bench [--seeds 6] [--methods pair,label_sentence,probe,finetune]
+    python -m tests.bench.pairs_bench [--seeds 6] [--methods pair,label_sentence,probe,finetune] [--set start_share=0.25 …]
 
 `made_pairs.txt`, written for this bench: 40 requests to an assistant, each beside one that asks the same in other words
 and one that shares its words and asks something else. A run learns both pairs of 16 requests and answers those of the
@@ -20,6 +20,7 @@ import numpy as np  # noqa: E402
 
 from training.fewshot import model as models  # noqa: E402
 from training.fewshot.backbones import resolve  # noqa: E402
+from training.fewshot.benchmark import read_settings  # noqa: E402
 from training.fewshot.config import SHIPPED_BACKBONE, FewShotConfig  # noqa: E402
 from training.fewshot.data import FewShotData, empty_split, make_split  # noqa: E402
 from training.fewshot.verbalizer import Label  # noqa: E402
@@ -34,7 +35,9 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--methods", default="pair,label_sentence,probe,finetune")
+    parser.add_argument("--set", nargs="*", default=[], metavar="name=value", help="settings of every method")
     asked = parser.parse_args()
+    settings = FewShotConfig.from_json(read_settings(asked.set))
     lines = (Path(__file__).parent / "made_pairs.txt").read_text(encoding="utf-8").splitlines()
     texts, labels = zip(*(line.rsplit("\t", 1) for line in lines), strict=True)
     whole = make_split(texts, labels, ["0", "1"])
@@ -47,7 +50,7 @@ def main() -> None:
         judged = whole.take(np.setdiff1d(np.arange(len(whole)), learnt))
         data = FewShotData(LABELS, whole.take(learnt), empty, empty)
         for method in asked.methods.split(","):
-            fitted = models.fit(FewShotConfig(method=method, seed=seed), data, backbone=backbone)
+            fitted = models.fit(settings.replace(method=method, seed=seed), data, backbone=backbone)
             right = fitted.predict_proba(judged.texts).argmax(axis=1) == judged.labels
             found.setdefault(method, []).append(float(right.mean()))
     print("| method | mean of splits | standard error |\n|---|---|---|")

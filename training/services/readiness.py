@@ -17,13 +17,13 @@ from labeling.models import Example, ExampleLabel, Label, Project
 from labeling.models.projects import Task
 from labeling.models.texts import Split
 from training.fewshot.config import FewShotConfig
+from training.fewshot.data import MIN_DEV_TEXTS_A_CLASS
 from training.services import backbones
 from training.services.findings import Finding, names_of
 from training.services.readiness_words import about_pairs, about_words, method_for
 from training.services.snapshot import active_labels
 
 FEW_PER_LABEL = 8
-DEV_PER_LABEL = 10
 SMALL_TEST = 100
 
 
@@ -199,7 +199,7 @@ def _about_training_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
 def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Finding]:
     if len(labels) < 2:
         return
-    thin = [label.name for label in labels if counts.dev.get(label.pk, 0) < DEV_PER_LABEL]
+    thin = [label.name for label in labels if counts.dev.get(label.pk, 0) < MIN_DEV_TEXTS_A_CLASS]
     absent = [label.name for label in labels if not counts.dev.get(label.pk)]
     if absent:
         if counts.several and counts.texts[Split.DEV]:
@@ -219,7 +219,7 @@ def _about_held_out_texts(labels: list[Label], counts: _Counts) -> Iterator[Find
             _(
                 "验证集里每个标签不足 %(few)d 条（%(names)s）。时间够时，验证成绩改由训练和验证文本上的交叉验证得出。"
             )
-            % {"few": DEV_PER_LABEL, "names": names_of(thin)},
+            % {"few": MIN_DEV_TEXTS_A_CLASS, "names": names_of(thin)},
             count=len(thin),
             fix="texts",
             fix_title=_("看验证集"),

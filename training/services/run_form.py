@@ -185,6 +185,14 @@ class RunForm(forms.Form):
         required=False,
         help_text=gettext_lazy("给自己看的，例如「补标了 50 条财经」"),
     )
+    time_budget_minutes = forms.FloatField(
+        label=gettext_lazy("时间预算（分钟）"),
+        help_text=gettext_lazy("留空按预设：快速 3 分钟，尽力 30 分钟"),
+        min_value=0.5,
+        max_value=MAX_BUDGET_MINUTES,
+        required=False,
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )
     method = forms.ChoiceField(label=gettext_lazy("方法"), choices=METHODS, required=False)
     backbone = forms.ChoiceField(label=gettext_lazy("底座模型"), required=False)
     template = forms.ChoiceField(label=gettext_lazy("提示模板"), required=False)
@@ -216,14 +224,6 @@ class RunForm(forms.Form):
             )
             self.fields[name].widget.attrs["step"] = "any" if kind is forms.FloatField else "1"
             self.fields[name].initial = None if name in OPEN else getattr(DEFAULTS, name)
-        self.fields["time_budget_minutes"] = forms.FloatField(
-            label=_("时间预算（分钟）"),
-            help_text=_("留空按预设：快速 3 分钟，尽力 30 分钟"),
-            min_value=0.5,
-            max_value=MAX_BUDGET_MINUTES,
-            required=False,
-        )
-        self.fields["time_budget_minutes"].widget.attrs["step"] = "any"
         for name, label in FLAGS.items():
             self.fields[name] = forms.BooleanField(label=label, required=False)
             self.fields[name].initial = getattr(DEFAULTS, name)
